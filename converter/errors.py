@@ -1,0 +1,46 @@
+"""Every error a user of tflite-rnn can meet. Each message says where, what was seen and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class TfliteRnnError(Exception):
+    """Base of all errors that tflite-rnn raises on purpose; the CLI answers it with exit status 2."""
+
+
+class SourceError(TfliteRnnError):
+    """The model to convert cannot be read, or is not of a kind this tool converts."""
+
+
+class ModelFileError(TfliteRnnError):
+    """A ``.tflite`` file is missing, damaged or not a TFLite flatbuffer at all."""
+
+
+class InvalidProgramError(TfliteRnnError):
+    """A program breaks a rule of the IR: a bug in an importer or a pass, never the user's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a lowering does not compute an op exactly: the rule, the place, what was seen, what to do."""
+
+    rule: str
+    op: str
+    detail: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.detail} [{self.rule}]\n    hint: {self.hint}"
+
+
+class ConversionError(TfliteRnnError):
+    """The model was read, but no lowering computes it exactly; ``rejections`` says why, one by one."""
+
+    def __init__(self, message: str, rejections: Iterable[Rejection] = ()) -> None:
+        self.rejections = tuple(rejections)
+        super().__init__("\n  ".join([message, *map(str, self.rejections)]))

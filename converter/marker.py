@@ -1,0 +1,137 @@
+"""The contract between the frontend and the compiler: how a recurrence is written down in a graph.
+
+The frontend wraps each recurrence in a ``tf.function`` that carries ``experimental_implements``.
+``TFLiteConverter`` turns the call into one CUSTOM op named `MARKER` whose only option, `SPEC`, is the JSON of
+a `RecurrenceSpec`; the importer reads it back. This module is that JSON and nothing else: it imports neither
+TensorFlow nor the IR.
+
+Operands of a marked op, in order::
+
+    inputs                              [T, B, D] if time_major, else [B, T, D]
+    sequence_length                     [B] int32, only if spec.sequence_length
+    initial state, flat                 [B, n] each, only if spec.initial_state (otherwise the state is zero)
+    weights                             of every leaf cell in order, each in the order of its ``weights``
+
+Results, in order: outputs ([T, B, O] or [B, T, O]), then the final state, flat.
+
+A cell's flat state: ``lstm`` has (c [B, units], h [B, output]); ``basic_rnn`` has (h [B, units]); ``stack`` has
+the states of its cells, one after the other.
+
+Weights are in TensorFlow's layout, gates side by side in columns:
+
+=========== =========================================================================================
+kind        weights
+=========== =========================================================================================
+basic_rnn   kernel [D+U, U], bias [U]
+lstm        kernel [D+O, 4U] (columns i, j, f, o), bias [4U];
+            with peepholes w_f_diag, w_i_diag, w_o_diag [U]; with projection projection_kernel [U, O]
+=========== =========================================================================================
+
+Attributes: ``basic_rnn`` has ``units`` and ``activation``; ``lstm`` has ``units``, ``activation``,
+``forget_bias`` (added to f on every step), ``cell_clip`` and ``proj_clip`` (a number, or None for no clipping;
+0.0 is a bound like any other). Activations are Keras names, ``"linear"`` included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+MARKER = "tflite_rnn.recurrence"
+SPEC = "spec"
+FORMAT = 1
+
+Attribute: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """One cell of a recurrence: a leaf (``basic_rnn``, ``lstm``) or a ``stack``; its attributes sort by name."""
+
+    kind: str
+    name: str
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    weights: tuple[str, ...] = ()
+    cells: tuple[CellSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", tuple(sorted(self.attributes)))
+
+    def attribute(self, name: str) -> Any:
+        """Return the attribute ``name``; KeyError if the cell has none of that name."""
+        return dict(self.attributes)[name]
+
+    def leaves(self) -> tuple[CellSpec, ...]:
+        """Return the leaf cells in the order in which they run."""
+        return tuple(leaf for cell in self.cells for leaf in cell.leaves()) if self.cells else (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrenceSpec:
+    """A whole recurrence: the cell, the layout of its inputs, and which optional operands are present."""
+
+    name: str
+    cell: CellSpec
+    time_major: bool
+    sequence_length: bool = False
+    initial_state: bool = False
+
+    def to_json(self) -> str:
+        """Return the specification as canonical JSON: equal specifications give equal text."""
+        document = {
+            "format": FORMAT,
+            "name": self.name,
+            "time_major": self.time_major,
+            "sequence_length": self.sequence_length,
+            "initial_state": self.initial_state,
+            "cell": _cell_document(self.cell),
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> RecurrenceSpec:
+        """Read a specification back. ValueError if the text is none, or of a format this version cannot read."""
+        document = json.loads(text)
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise ValueError(f"not a recurrence specification of format {FORMAT}: {text[:80]!r}")
+        try:
+            return cls(
+                name=document["name"],
+                cell=_cell(document["cell"]),
+                time_major=document["time_major"],
+                sequence_length=document["sequence_length"],
+                initial_state=document["initial_state"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"incomplete recurrence specification ({error}): {text[:80]!r}") from error
+
+    def implements(self) -> str:
+        """Return the value of ``experimental_implements`` (a text-format NameAttrList) that marks a function."""
+        escaped = self.to_json().replace("\\", "\\\\").replace('"', '\\"')
+        return (
+            f'name: "{MARKER}" '
+            'attr { key: "tfl_fusable_op" value { b: true } } '
+            f'attr {{ key: "{SPEC}" value {{ s: "{escaped}" }} }}'
+        )
+
+
+def _cell_document(cell: CellSpec) -> dict[str, object]:
+    return {
+        "kind": cell.kind,
+        "name": cell.name,
+        "attributes": dict(cell.attributes),
+        "weights": cell.weights,
+        "cells": [_cell_document(inner) for inner in cell.cells],
+    }
+
+
+def _cell(document: Mapping[str, Any]) -> CellSpec:
+    return CellSpec(
+        kind=document["kind"],
+        name=document["name"],
+        attributes=tuple(document["attributes"].items()),
+        weights=tuple(document["weights"]),
+        cells=tuple(_cell(inner) for inner in document["cells"]),
+    )
