@@ -1,0 +1,38 @@
+"""The typed intermediate representation: cells, recurrences, graphs; verified, printed and evaluated here.
+
+Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is all it needs.
+"""
+
+from converter.ir.cells import Activation, Cell, Gate, LstmCell, Peephole, RnnCell
+from converter.ir.evaluate import evaluate
+from converter.ir.printer import format_op, format_program
+from converter.ir.program import Graph, Lowering, Op, Program, Recurrence, Signature, TfliteOp
+from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
+from converter.ir.verify import verify
+
+__all__ = [
+    "Activation",
+    "Array",
+    "Cell",
+    "DType",
+    "Gate",
+    "Graph",
+    "Location",
+    "Lowering",
+    "LstmCell",
+    "Op",
+    "Peephole",
+    "Program",
+    "Recurrence",
+    "RnnCell",
+    "Shape",
+    "Signature",
+    "TensorType",
+    "TfliteOp",
+    "Value",
+    "constant",
+    "evaluate",
+    "format_op",
+    "format_program",
+    "verify",
+]

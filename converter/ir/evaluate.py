@@ -1,0 +1,186 @@
+"""The numpy evaluator: what a program means, computed in float64.
+
+It is the oracle of every pass and lowering, so it is written for clarity, step by step, and shares no code with
+them. Besides recurrences it knows the few TFLite ops that appear beside them in tests; any other op is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from converter.errors import InvalidProgramError
+from converter.ir.cells import Activation, Gate, LstmCell, RnnCell
+from converter.ir.program import Graph, Op, Program, Recurrence, TfliteOp
+from converter.ir.types import Array, Value
+
+
+def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run the main graph on ``inputs`` (by signature name) and return its outputs by signature name.
+
+    Floating-point values are computed as float64. Raises InvalidProgramError for an op it does not know.
+    """
+    values = [_widen(np.asarray(inputs[name])) for name in program.signature.inputs]
+    outputs = _evaluate_graph(program.main, values)
+    return dict(zip(program.signature.outputs, outputs, strict=True))
+
+
+def _evaluate_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+    known: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
+
+    def read(value: Value | None) -> Array | None:
+        if value is None:
+            return None
+        return known[value] if value.data is None else _widen(value.data)
+
+    for op in graph.ops:
+        results = _evaluate_op(op, [read(operand) for operand in op.operands])
+        known.update(zip(op.results, results, strict=True))
+    return [known[value] if value.data is None else _widen(value.data) for value in graph.outputs]
+
+
+def _widen(array: Array) -> Array:
+    return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
+    if isinstance(op, Recurrence):
+        return _evaluate_recurrence(op, operands)
+    function = BUILTINS.get(op.builtin)
+    if function is None:
+        raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
+    return [function(op, [operand for operand in operands if operand is not None])]
+
+
+# --- recurrences ---------------------------------------------------------------------------------------------
+
+
+def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[Array]:
+    x, lengths, *initial = operands
+    if x is None:
+        raise InvalidProgramError(f"{op.name} has no input")
+    steps = x if op.time_major else x.swapaxes(0, 1)
+    time, batch = steps.shape[:2]
+    state = [
+        np.zeros((batch, size)) if given is None else np.broadcast_to(given, (batch, size))
+        for given, size in zip(initial, op.cell.state_sizes, strict=True)
+    ]
+    outputs = np.zeros((time, batch, op.cell.output_size))
+    for t in range(time):
+        output, new_state = step(op.cell, steps[t], state)
+        alive = np.ones(batch, bool) if lengths is None else t < lengths
+        outputs[t] = np.where(alive[:, None], output, 0.0)
+        state = [np.where(alive[:, None], new, old) for new, old in zip(new_state, state, strict=True)]
+    return [outputs if op.time_major else outputs.swapaxes(0, 1), *state]
+
+
+def step(cell: LstmCell | RnnCell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
+    """One step of ``cell``: inputs x [B, input] and state arrays [B, n] to output [B, output] and new state."""
+    if isinstance(cell, RnnCell):
+        h = activate(cell.activation, _affine(cell.gate, x, state[0]))
+        return h, [h]
+    return _lstm_step(cell, x, state)
+
+
+def _lstm_step(cell: LstmCell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
+    c, h = state
+    peephole = cell.peephole
+    forget = _affine(cell.forget_gate, x, h) + cell.forget_bias
+    if peephole is not None:
+        forget = forget + peephole.forget * c
+    f = activate(cell.recurrent_activation, forget)
+    i = 1.0 - f
+    if cell.input_gate is not None:
+        admitted = _affine(cell.input_gate, x, h)
+        if peephole is not None and peephole.input is not None:
+            admitted = admitted + peephole.input * c
+        i = activate(cell.recurrent_activation, admitted)
+    g = activate(cell.activation, _affine(cell.cell_gate, x, h))
+    c = _clip(f * c + i * g, cell.cell_clip)
+    emitted = _affine(cell.output_gate, x, h)
+    if peephole is not None:
+        emitted = emitted + peephole.output * c
+    h = activate(cell.recurrent_activation, emitted) * activate(cell.activation, c)
+    if cell.projection is not None:
+        h = _clip(h @ cell.projection.T.astype(np.float64), cell.projection_clip)
+    return h, [c, h]
+
+
+def _affine(gate: Gate, x: Array, h: Array) -> Array:
+    kernel, recurrent = gate.kernel.astype(np.float64), gate.recurrent_kernel.astype(np.float64)
+    total: Array = x @ kernel.T + h @ recurrent.T + gate.bias
+    return total
+
+
+def _clip(x: Array, bound: float | None) -> Array:
+    return x if bound is None else np.clip(x, -bound, bound)
+
+
+def activate(activation: Activation, x: Array) -> Array:
+    """Apply an activation function elementwise."""
+    return np.asarray(_ACTIVATIONS[activation](x))
+
+
+def _sigmoid(x: Array) -> Array:
+    # tanh neither overflows nor cancels, where 1 / (1 + exp(-x)) does the first for large negative x.
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+_ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
+    Activation.LINEAR: lambda x: x,
+    Activation.TANH: np.tanh,
+    Activation.SIGMOID: _sigmoid,
+    Activation.HARD_SIGMOID: lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    Activation.RELU: lambda x: np.maximum(x, 0.0),
+    Activation.RELU6: lambda x: np.clip(x, 0.0, 6.0),
+    Activation.ELU: lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+    Activation.SELU: lambda x: (
+        1.0507009873554805 * np.where(x > 0.0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)))
+    ),
+    Activation.SOFTPLUS: lambda x: np.logaddexp(x, 0.0),
+    Activation.SOFTSIGN: lambda x: x / (1.0 + np.abs(x)),
+    Activation.SILU: lambda x: x * _sigmoid(x),
+    Activation.GELU: lambda x: 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),
+    Activation.EXPONENTIAL: np.exp,
+}
+
+
+# --- the builtin ops that tests put beside recurrences ---------------------------------------------------------
+
+
+def _strided_slice(op: TfliteOp, operands: list[Array]) -> Array:
+    x, begin, end, strides = operands
+    masks = {key: int(str(op.options[key])) for key in ("beginMask", "endMask", "shrinkAxisMask")}
+    index: list[int | slice] = []
+    for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):
+        bit = 1 << axis
+        if masks["shrinkAxisMask"] & bit:
+            index.append(int(first))
+            continue
+        lower = None if masks["beginMask"] & bit else int(first)
+        upper = None if masks["endMask"] & bit else int(last)
+        index.append(slice(lower, upper, int(stride)))
+    return np.asarray(x[tuple(index)])
+
+
+def _axis(op: TfliteOp) -> int:
+    return int(str(op.options["axis"]))
+
+
+BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
+    "ADD": lambda _, operands: np.asarray(operands[0] + operands[1]),
+    "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
+    "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
+    "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),
+    "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
+    "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
+    "SHAPE": lambda _, operands: np.asarray(operands[0].shape, np.int32),
+    "STRIDED_SLICE": _strided_slice,
+    "TANH": lambda _, operands: np.tanh(operands[0]),
+    "TRANSPOSE": lambda _, operands: operands[0].transpose(tuple(operands[1])),
+    "ZEROS_LIKE": lambda _, operands: np.zeros_like(operands[0]),
+}

@@ -1,0 +1,52 @@
+"""Programs as text, for people and for error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converter.ir.program import Graph, Op, Program, Recurrence
+from converter.ir.types import Value
+
+
+def format_program(program: Program) -> str:
+    """Return the program as text: a line per input, op and output; constants only by type."""
+    return "\n".join(line for graph in program.graphs for line in _graph_lines(graph))
+
+
+def _graph_lines(graph: Graph) -> Iterator[str]:
+    inputs = ", ".join(f"%{value.name}: {value.type}" for value in graph.inputs)
+    yield f"graph @{graph.name}({inputs}) {{"
+    for op in graph.ops:
+        yield f"  {format_op(op)}"
+    yield f"  return {', '.join('%' + value.name for value in graph.outputs)}"
+    yield "}"
+
+
+def format_op(op: Op) -> str:
+    """Return one op as a line of text."""
+    results = ", ".join(f"%{value.name}: {value.type}" for value in op.results)
+    return f"{results} = {_recurrence(op) if isinstance(op, Recurrence) else _call(op.kind, op.operands)}"
+
+
+def _recurrence(op: Recurrence) -> str:
+    parts = [f"%{op.x.name}", str(op.cell), "time_major" if op.time_major else "batch_major"]
+    if any(op.initial_state):
+        states = ", ".join("zero" if value is None else f"%{value.name}" for value in op.initial_state)
+        parts.append(f"initial_state=({states})")
+    if op.sequence_length is not None:
+        parts.append(f"sequence_length=%{op.sequence_length.name}")
+    if op.lowering is not None:
+        parts.append(f"lowering={op.lowering.value}")
+    return f"recurrence({', '.join(parts)})"
+
+
+def _call(kind: str, operands: tuple[Value | None, ...]) -> str:
+    return f"{kind}({', '.join(_operand(value) for value in operands)})"
+
+
+def _operand(value: Value | None) -> str:
+    if value is None:
+        return "-"
+    if value.is_constant:
+        return f"const {value.type}"
+    return f"%{value.name}"

@@ -1,0 +1,179 @@
+"""Programs: graphs of ops over values, frozen, in topological order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from converter.ir.cells import Cell
+from converter.ir.types import Location, Value
+
+
+class Lowering(Enum):
+    """How a recurrence becomes TFLite ops."""
+
+    FUSED = "fused"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recurrence:
+    """A cell run over a sequence.
+
+    ``x`` and ``output`` are [T, B, n] if ``time_major``, else [B, T, n]. ``initial_state`` and ``final_state``
+    hold one entry per array of ``cell.state_sizes``, each [B, size]; an initial entry of None is zero.
+    With ``sequence_length`` [B], a row past its length has output zero and keeps its state.
+    """
+
+    name: str
+    cell: Cell
+    x: Value
+    output: Value
+    initial_state: tuple[Value | None, ...]
+    final_state: tuple[Value, ...]
+    time_major: bool
+    sequence_length: Value | None = None
+    lowering: Lowering | None = None
+    location: Location | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the recurrence is, for messages: its location in the source, else its name."""
+        return self.name if self.location is None else str(self.location)
+
+    @property
+    def operands(self) -> tuple[Value | None, ...]:
+        """Every value the op reads."""
+        return (self.x, self.sequence_length, *self.initial_state)
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """Every value the op defines."""
+        return (self.output, *self.final_state)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TfliteOp:
+    """Any op of the TFLite schema, carried verbatim.
+
+    ``builtin`` is the schema's name (``ADD``), ``options_type`` and ``options`` the name and the fields of its
+    options table. CUSTOM ops have ``custom_code`` and ``custom_options``.
+    """
+
+    builtin: str
+    operands: tuple[Value | None, ...]
+    results: tuple[Value, ...]
+    options_type: str | None = None
+    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    version: int = 1
+    custom_code: str | None = None
+    custom_options: bytes = b""
+    intermediates: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the op: its first result's, for TFLite ops have none of their own."""
+        return self.results[0].name if self.results else self.builtin
+
+    @property
+    def kind(self) -> str:
+        """What the op is called in counts and messages: the builtin, or the custom code."""
+        return self.builtin if self.custom_code is None else f"CUSTOM {self.custom_code}"
+
+
+Op: TypeAlias = Recurrence | TfliteOp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """One graph of ops; graph 0 of a program is its main graph, others are bodies of control flow."""
+
+    name: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    ops: tuple[Op, ...]
+
+    def producers(self) -> dict[Value, Op]:
+        """Return the op that defines each value."""
+        return {result: op for op in self.ops for result in op.results}
+
+    def values(self) -> Iterator[Value]:
+        """Iterate over every value once: inputs, then operands and results of each op, then outputs."""
+        everything: list[Value | None] = [*self.inputs]
+        for op in self.ops:
+            everything += [*op.operands, *op.results]
+            if isinstance(op, TfliteOp):
+                everything += op.intermediates
+        everything += self.outputs
+        return iter(dict.fromkeys(value for value in everything if value is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names of a graph's inputs and outputs for callers, in the order of ``Graph.inputs`` and ``outputs``."""
+
+    key: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    graph: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A whole model: its graphs, and the signatures by which callers use them."""
+
+    graphs: tuple[Graph, ...]
+    signatures: tuple[Signature, ...]
+    description: str = ""
+
+    @property
+    def signature(self) -> Signature:
+        """The first signature of the main graph; the tensors' own names if it has none."""
+        for signature in self.signatures:
+            if signature.graph == 0:
+                return signature
+        return Signature("", _names(self.main.inputs), _names(self.main.outputs))
+
+    @property
+    def main(self) -> Graph:
+        """The graph that an invoke runs."""
+        return self.graphs[0]
+
+    def ops(self) -> Iterator[Op]:
+        """Iterate over the ops of every graph."""
+        return (op for graph in self.graphs for op in graph.ops)
+
+    def recurrences(self) -> Iterator[Recurrence]:
+        """Iterate over the recurrences of every graph."""
+        return (op for op in self.ops() if isinstance(op, Recurrence))
+
+    def map_graphs(self, function: Callable[[Graph], Graph]) -> Program:
+        """Return the program with ``function`` applied to each graph."""
+        return replace(self, graphs=tuple(function(graph) for graph in self.graphs))
+
+    def map_ops(self, function: Callable[[Op], Op | Iterable[Op]]) -> Program:
+        """Return the program with each op replaced by what ``function`` returns: an op, or several."""
+        return self.map_graphs(lambda graph: replace(graph, ops=tuple(_expand(graph.ops, function))))
+
+    def op_counts(self) -> dict[str, int]:
+        """Count the TFLite ops of every graph by kind, most frequent first."""
+        counts: dict[str, int] = {}
+        for op in self.ops():
+            kind = op.kind if isinstance(op, TfliteOp) else "RECURRENCE"
+            counts[kind] = counts.get(kind, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _names(values: Iterable[Value]) -> tuple[str, ...]:
+    return tuple(value.name for value in values)
+
+
+def _expand(ops: Iterable[Op], function: Callable[[Op], Op | Iterable[Op]]) -> Iterator[Op]:
+    for op in ops:
+        outcome = function(op)
+        if isinstance(outcome, Recurrence | TfliteOp):
+            yield outcome
+        else:
+            yield from outcome

@@ -1,0 +1,91 @@
+"""The rules every program keeps, checked after each importer and pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converter.errors import InvalidProgramError
+from converter.ir.program import Graph, Op, Program, Recurrence
+from converter.ir.types import Shape, Value
+
+
+def verify(program: Program, *, after: str) -> Program:
+    """Return ``program`` unchanged, or raise InvalidProgramError naming the stage and every broken rule."""
+    broken = [f"{graph.name}: {rule}" for graph in program.graphs for rule in _broken_rules(graph)]
+    broken += _broken_signature(program)
+    if broken:
+        raise InvalidProgramError(f"after {after}, the program is invalid:\n  " + "\n  ".join(broken))
+    return program
+
+
+def _broken_rules(graph: Graph) -> Iterator[str]:
+    yield from _broken_names(graph)
+    defined = set(graph.inputs)
+    for op in graph.ops:
+        for operand in op.operands:
+            if operand is not None and not _is_readable(operand, defined):
+                yield f"{op.name} reads {operand.name}, which no earlier op defines"
+        for result in op.results:
+            if result in defined or result.is_constant:
+                yield f"{op.name} defines {result.name}, which is defined already"
+            defined.add(result)
+        yield from _broken_op(op)
+    for output in graph.outputs:
+        if not _is_readable(output, defined):
+            yield f"output {output.name} is defined by no op"
+
+
+def _is_readable(value: Value, defined: set[Value]) -> bool:
+    return value.is_constant or value.is_variable or value in defined
+
+
+def _broken_names(graph: Graph) -> Iterator[str]:
+    seen: set[str] = set()
+    for value in graph.values():
+        if value.name in seen:
+            yield f"two values are called {value.name!r}"
+        seen.add(value.name)
+
+
+def _broken_op(op: Op) -> Iterator[str]:
+    if not isinstance(op, Recurrence):
+        return
+    cell = op.cell
+    yield from _mismatch(op, "x", op.x, (None, None, cell.input_size))
+    yield from _mismatch(op, "output", op.output, (None, None, cell.output_size))
+    for name, states in (("initial_state", op.initial_state), ("final_state", op.final_state)):
+        if len(states) != len(cell.state_sizes):
+            yield f"{op.name} has {len(states)} arrays of {name}, its cell has {len(cell.state_sizes)}"
+        for state, size in zip(states, cell.state_sizes, strict=False):
+            if state is not None:
+                yield from _mismatch(op, name, state, (None, size))
+    if op.sequence_length is not None:
+        yield from _mismatch(op, "sequence_length", op.sequence_length, (None,))
+
+
+def _mismatch(op: Recurrence, what: str, value: Value, expected: Shape) -> Iterator[str]:
+    shape = value.type.shape
+    if shape is None:
+        return
+    fits = len(shape) == len(expected) and all(
+        seen is None or wanted is None or seen == wanted for seen, wanted in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        yield f"{op.name}: {what} {value.name} is {value.type}, expected {_dims(expected)}"
+
+
+def _dims(shape: Shape) -> str:
+    return "[" + ",".join("?" if dim is None else str(dim) for dim in shape) + "]"
+
+
+def _broken_signature(program: Program) -> Iterator[str]:
+    for signature in program.signatures:
+        graph = program.graphs[signature.graph]
+        for what, names, values in (
+            ("inputs", signature.inputs, graph.inputs),
+            ("outputs", signature.outputs, graph.outputs),
+        ):
+            if len(names) != len(values):
+                yield f"signature {signature.key} names {len(names)} {what}, its graph has {len(values)}"
+            if len(set(names)) != len(names):
+                yield f"the {what} of signature {signature.key} are not unique: {', '.join(names)}"

@@ -1,0 +1,186 @@
+"""The evaluator against the equations, written here once more, scalar by scalar, in plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from converter.errors import InvalidProgramError
+from converter.ir import (
+    Activation,
+    Array,
+    DType,
+    Graph,
+    LstmCell,
+    Program,
+    Recurrence,
+    RnnCell,
+    Signature,
+    TfliteOp,
+    evaluate,
+)
+from converter.ir.evaluate import activate
+from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
+
+SCALAR: dict[Activation, Callable[[float], float]] = {
+    Activation.LINEAR: lambda v: v,
+    Activation.TANH: math.tanh,
+    Activation.SIGMOID: lambda v: 1 / (1 + math.exp(-v)),
+    Activation.HARD_SIGMOID: lambda v: min(1.0, max(0.0, v / 6 + 0.5)),
+    Activation.RELU: lambda v: max(v, 0.0),
+    Activation.RELU6: lambda v: min(max(v, 0.0), 6.0),
+    Activation.ELU: lambda v: v if v > 0 else math.exp(v) - 1,
+    Activation.SELU: lambda v: 1.0507009873554805 * (v if v > 0 else 1.6732632423543772 * (math.exp(v) - 1)),
+    Activation.SOFTPLUS: lambda v: math.log(1 + math.exp(v)),
+    Activation.SOFTSIGN: lambda v: v / (1 + abs(v)),
+    Activation.SILU: lambda v: v / (1 + math.exp(-v)),
+    Activation.GELU: lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2))),
+    Activation.EXPONENTIAL: math.exp,
+}
+
+
+def dot(row: Array, vector: list[float]) -> float:
+    return sum(float(a) * b for a, b in zip(row, vector, strict=True))
+
+
+def lstm_by_hand(cell: LstmCell, steps: Array) -> tuple[list[list[float]], list[float]]:
+    s, a = SCALAR[cell.recurrent_activation], SCALAR[cell.activation]
+    c, h = [0.0] * cell.units, [0.0] * cell.output_size
+    outputs = []
+    for x in steps.tolist():
+        new_c, cell_out = [], []
+        for k in range(cell.units):
+
+            def z(name: str, k: int = k, x: list[float] = x, h: list[float] = h) -> float:
+                gate = dict(cell.gates())[name]
+                return dot(gate.kernel[k], x) + dot(gate.recurrent_kernel[k], h) + float(gate.bias[k])
+
+            peep = cell.peephole
+            f = s(z("forget_gate") + cell.forget_bias + (float(peep.forget[k]) * c[k] if peep else 0.0))
+            if cell.input_gate is None:
+                i = 1.0 - f
+            else:
+                seen = float(peep.input[k]) * c[k] if peep and peep.input is not None else 0.0
+                i = s(z("input_gate") + seen)
+            fresh = f * c[k] + i * a(z("cell_gate"))
+            if cell.cell_clip is not None:
+                fresh = max(-cell.cell_clip, min(cell.cell_clip, fresh))
+            o = s(z("output_gate") + (float(peep.output[k]) * fresh if peep else 0.0))
+            new_c.append(fresh)
+            cell_out.append(o * a(fresh))
+        c, h = new_c, cell_out
+        if cell.projection is not None:
+            h = [dot(row, cell_out) for row in cell.projection]
+            if cell.projection_clip is not None:
+                h = [max(-cell.projection_clip, min(cell.projection_clip, v)) for v in h]
+        outputs.append(h)
+    return outputs, c
+
+
+LSTMS = {
+    "plain": lstm_cell(),
+    "forget_bias": lstm_cell(forget_bias=1.0),
+    "peephole": lstm_cell(peephole=True),
+    "cifg": lstm_cell(cifg=True),
+    "cifg_peephole": lstm_cell(cifg=True, peephole=True),
+    "projection": lstm_cell(projection=2),
+    "clips": lstm_cell(projection=2, cell_clip=0.2, projection_clip=0.05),
+    "zero_clip": lstm_cell(cell_clip=0.0),
+    "relu_hard": lstm_cell(activation=Activation.RELU, recurrent_activation=Activation.HARD_SIGMOID),
+    "everything": lstm_cell(peephole=True, projection=3, cell_clip=0.5, projection_clip=0.1, forget_bias=0.5),
+}
+
+
+@pytest.mark.parametrize("name", LSTMS)
+def test_lstm_follows_its_equations(name: str) -> None:
+    cell = LSTMS[name]
+    source = stack([cell])
+    x = np.random.default_rng(1).standard_normal((6, 1, cell.input_size))
+    outputs, final_c = lstm_by_hand(cell, x[:, 0])
+    got = evaluate(source, {"x": x})
+    np.testing.assert_allclose(got["layer_0_outputs"][:, 0], outputs, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(got["layer_0_state_0"][0], final_c, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(got["layer_0_state_1"][0], got["layer_0_outputs"][-1, 0])
+
+
+def test_rnn_follows_its_equation() -> None:
+    cell: RnnCell = rnn_cell(activation=Activation.RELU)
+    x = np.random.default_rng(1).standard_normal((5, 1, 3))
+    h = [0.0] * 4
+    for step in x[:, 0].tolist():
+        h = [
+            max(
+                0.0,
+                dot(cell.gate.kernel[k], step) + dot(cell.gate.recurrent_kernel[k], h) + float(cell.gate.bias[k]),
+            )
+            for k in range(4)
+        ]
+    np.testing.assert_allclose(evaluate(stack([cell]), {"x": x})["layer_0_state_0"][0], h, rtol=1e-12)
+
+
+@pytest.mark.parametrize("activation", Activation)
+def test_activations_are_those_of_their_names(activation: Activation) -> None:
+    points = np.linspace(-8.0, 8.0, 33)
+    expected = [SCALAR[activation](float(v)) for v in points]
+    np.testing.assert_allclose(activate(activation, points), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_stack_feeds_each_layer_the_outputs_of_the_one_before() -> None:
+    first, second = rnn_cell(seed=1), lstm_cell(depth=4, seed=2)
+    both = stack([first, second])
+    inputs = random_inputs(np.random.default_rng(0), both, time=4, batch=2)
+    between = evaluate(stack([first]), inputs)["layer_0_outputs"]
+    alone = evaluate(stack([second]), {"x": between})
+    np.testing.assert_array_equal(evaluate(both, inputs)["layer_1_outputs"], alone["layer_0_outputs"])
+
+
+def test_batch_major_is_time_major_transposed() -> None:
+    cell = lstm_cell()
+    x = np.random.default_rng(0).standard_normal((5, 2, 3))
+    time_major = evaluate(stack([cell]), {"x": x})["layer_0_outputs"]
+    batch_major = evaluate(stack([cell], time_major=False), {"x": x.swapaxes(0, 1)})["layer_0_outputs"]
+    np.testing.assert_array_equal(batch_major, time_major.swapaxes(0, 1))
+
+
+def with_lengths(cell: LstmCell) -> Program:
+    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
+    op: Recurrence = recurrence(cell, x, sequence_length=lengths)
+    return program([x, lengths], [op], [op.output, *op.final_state])
+
+
+def test_rows_past_their_length_give_zero_and_keep_their_state() -> None:
+    cell = lstm_cell()
+    x = np.random.default_rng(0).standard_normal((5, 3, 3))
+    got = evaluate(with_lengths(cell), {"x": x, "lengths": np.array([2, 0, 9])})
+    short = evaluate(stack([cell]), {"x": x[:2, :1]})
+    np.testing.assert_allclose(got["rnn_outputs"][:2, :1], short["layer_0_outputs"], rtol=1e-12)
+    assert not got["rnn_outputs"][2:, 0].any()
+    np.testing.assert_allclose(got["rnn_state_0"][0], short["layer_0_state_0"][0], rtol=1e-12)
+    assert not got["rnn_outputs"][:, 1].any()
+    assert not got["rnn_state_0"][1].any()
+    assert got["rnn_outputs"][4, 2].all()
+
+
+def test_padding_that_is_not_a_number_stays_out_of_the_state() -> None:
+    x = np.random.default_rng(0).standard_normal((4, 1, 3))
+    x[2:] = np.nan
+    got = evaluate(with_lengths(lstm_cell()), {"x": x, "lengths": np.array([2])})
+    assert all(np.isfinite(array).all() for array in got.values())
+
+
+def test_a_sequence_of_no_steps_leaves_the_initial_state() -> None:
+    source = stack([lstm_cell()], given_state=True)
+    inputs = random_inputs(np.random.default_rng(0), source, time=0, batch=2)
+    got = evaluate(source, inputs)
+    assert got["layer_0_outputs"].shape == (0, 2, 4)
+    np.testing.assert_array_equal(got["layer_0_state_0"], inputs["s0_0"])
+
+
+def test_an_op_that_the_evaluator_does_not_know_is_an_error() -> None:
+    x, y = tensor("x", 2), tensor("y", 2)
+    graph = Graph("main", (x,), (y,), (TfliteOp("CUMSUM", (x,), (y,)),))
+    with pytest.raises(InvalidProgramError, match="does not know CUMSUM, needed for y"):
+        evaluate(Program((graph,), (Signature("s", ("x",), ("y",)),)), {"x": np.zeros(2)})
