@@ -1,0 +1,171 @@
+"""Bytes of a ``.tflite`` to a program: a faithful reading, without any interpretation."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import InvalidProgramError, ModelFileError
+from converter.flatbuffer.schema import BUILTIN_NAMES, DTYPES, IDENTIFIER, schema
+from converter.ir import Array, DType, Graph, Op, Program, Signature, TensorType, TfliteOp, Value, verify
+
+# What the generated reader raises when an offset, a length or an enum of a damaged file makes no sense.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    InvalidProgramError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of the model file at ``path``; ModelFileError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot read the model: {error.strerror or error}") from error
+
+
+def read_model(data: bytes, *, source: str = "model") -> Program:
+    """Return the program in the flatbuffer ``data``.
+
+    Raises ModelFileError, naming ``source``, if the bytes are no TFLite flatbuffer or are damaged.
+    """
+    if data[4:8] != IDENTIFIER:
+        raise ModelFileError(
+            f"{source}: not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, a .tflite has {IDENTIFIER!r} there"
+        )
+    try:
+        return verify(_program(schema.ModelT.InitFromPackedBuf(data, 0)), after="reading")
+    except _DAMAGE as error:
+        raise ModelFileError(
+            f"{source}: damaged or truncated TFLite model ({len(data)} bytes): {error}; get the file again"
+        ) from error
+
+
+def _program(model: Any) -> Program:
+    if not model.subgraphs:
+        raise ValueError("it holds no graph")
+    signatures = tuple(model.signatureDefs or ())
+    graphs, numbered = [], []
+    for index, subgraph in enumerate(model.subgraphs):
+        values = _values(subgraph, model.buffers)
+        numbered.append(values)
+        graphs.append(
+            Graph(
+                name=_text(subgraph.name) or f"subgraph_{index}",
+                inputs=tuple(values[i] for i in _indices(subgraph.inputs, values)),
+                outputs=tuple(values[i] for i in _indices(subgraph.outputs, values)),
+                ops=tuple(_op(operator, model.operatorCodes, values) for operator in _items(subgraph.operators)),
+            )
+        )
+    read = []
+    for definition in signatures:
+        index = definition.subgraphIndex
+        graphs[index], signature = _signature(definition, graphs[index], numbered[index])
+        read.append(signature)
+    return Program(tuple(graphs), tuple(read), _text(model.description))
+
+
+def _signature(definition: Any, graph: Graph, values: list[Value]) -> tuple[Graph, Signature]:
+    """Return the graph with one input and output per signature entry, in the graph's order, and their names."""
+    inputs, input_names = _order(graph.inputs, definition.inputs, values)
+    outputs, output_names = _order(graph.outputs, definition.outputs, values)
+    signature = Signature(_text(definition.signatureKey), input_names, output_names, definition.subgraphIndex)
+    return Graph(graph.name, inputs, outputs, graph.ops), signature
+
+
+def _order(
+    listed: tuple[Value, ...], entries: Any, values: list[Value]
+) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+    named = [(_text(entry.name), values[entry.tensorIndex]) for entry in _items(entries)]
+    known = {value for _, value in named}
+    named += [(value.name, value) for value in dict.fromkeys(listed) if value not in known]
+    ordered = sorted(named, key=lambda pair: listed.index(pair[1]))
+    return tuple(value for _, value in ordered), tuple(name for name, _ in ordered)
+
+
+def _values(subgraph: Any, buffers: Any) -> list[Value]:
+    taken: set[str] = set()
+    values = []
+    for tensor in _items(subgraph.tensors):
+        dtype = DTYPES[tensor.type]
+        data = _data(buffers[tensor.buffer], dtype, tensor)
+        name = unique_name(_text(tensor.name) or "tensor", taken)
+        values.append(
+            Value(name, TensorType(dtype, _shape(tensor)), data, bool(tensor.isVariable), tensor.quantization)
+        )
+    return values
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, or ``name_1``, ``name_2``, … if it is taken; the result is added to ``taken``."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...] | None:
+    shape = _items(tensor.shape)
+    if not len(shape) and not tensor.hasRank:
+        # Scalars of converters that leave has_rank out look the same as tensors of unknown rank.
+        return () if tensor.buffer else None
+    signature = _items(tensor.shapeSignature)
+    if len(signature) != len(shape):
+        signature = shape
+    return tuple(None if dim < 0 else int(dim) for dim in signature)
+
+
+def _data(buffer: Any, dtype: DType, tensor: Any) -> Array | None:
+    if buffer.data is None or len(buffer.data) == 0:
+        return None
+    raw = np.frombuffer(np.asarray(buffer.data, np.uint8).tobytes(), np.uint8)
+    if dtype.numpy is None:
+        return raw
+    return raw.view(dtype.numpy).reshape(tuple(_items(tensor.shape)))
+
+
+def _op(operator: Any, codes: Any, values: list[Value]) -> Op:
+    code = codes[operator.opcodeIndex]
+    builtin = BUILTIN_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    options = operator.builtinOptions if operator.builtinOptions is not None else operator.builtinOptions2
+    custom = operator.customOptions
+    return TfliteOp(
+        builtin=builtin,
+        operands=tuple(None if i < 0 else values[i] for i in _items(operator.inputs)),
+        results=tuple(values[i] for i in _indices(operator.outputs, values)),
+        options_type=None if options is None else type(options).__name__.removesuffix("T"),
+        options={} if options is None else dict(vars(options)),
+        version=code.version,
+        custom_code=_text(code.customCode) if builtin == "CUSTOM" else None,
+        custom_options=b"" if custom is None else np.asarray(custom, np.uint8).tobytes(),
+        intermediates=tuple(values[i] for i in _indices(operator.intermediates, values)),
+    )
+
+
+def _indices(indices: Any, values: list[Value]) -> list[int]:
+    numbers = [int(index) for index in _items(indices)]
+    for number in numbers:
+        if not 0 <= number < len(values):
+            raise ValueError(f"it refers to tensor {number} of {len(values)}")
+    return numbers
+
+
+def _items(vector: Any) -> Any:
+    return () if vector is None else vector
+
+
+def _text(raw: bytes | str | None) -> str:
+    if raw is None:
+        return ""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
