@@ -1,0 +1,116 @@
+"""What the fused recurrent kernels compute exactly: each rule refuses one thing they do not.
+
+The kernels' behaviour was measured on tflite-runtime 2.14, ai-edge-litert 2.3 and tf.lite 2.21; a rule's comment
+says what they do instead. Deciding is all that happens here; `choose_lowering` acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converter.errors import Rejection
+from converter.ir import Activation, DType, Graph, LstmCell, Recurrence, RnnCell, Value
+from converter.passes.dynamic_shapes import dynamic_values
+
+LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
+RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
+
+
+def fused_rejections(op: Recurrence, graph: Graph) -> Iterator[Rejection]:
+    """Yield every reason why the fused op does not compute ``op``, a recurrence of ``graph``, exactly."""
+    yield from _type_rejections(op)
+    yield from _sequence_rejections(op)
+    yield from _shape_rejections(op, dynamic_values(graph))
+    if isinstance(op.cell, LstmCell):
+        yield from _lstm_rejections(op, op.cell)
+    else:
+        yield from _rnn_rejections(op, op.cell)
+
+
+def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
+    for value in (op.x, *op.initial_state):
+        if value is not None and value.type.dtype is not DType.FLOAT32:
+            yield Rejection(
+                "float32-only",
+                op.place,
+                f"{value.name} is {value.type.dtype.value}; the recurrent kernels compute in float32",
+                "build the cell and its inputs with dtype tf.float32",
+            )
+
+
+def _sequence_rejections(op: Recurrence) -> Iterator[Rejection]:
+    # The kernels run every row over all steps: lengths would be ignored without a word.
+    if op.sequence_length is not None:
+        yield Rejection(
+            "fused-sequence-length",
+            op.place,
+            "the fused op has no sequence_length, and this version lowers none beside it",
+            "convert without sequence_length and feed rows of equal length",
+        )
+
+
+def _shape_rejections(op: Recurrence, dynamic: frozenset[Value]) -> Iterator[Rejection]:
+    # The runtimes size a dynamic tensor while they run, and the arena of state tensors does not grow then: after
+    # a larger batch, h and c overlap.
+    batch = None if op.x.type.shape is None else op.x.type.shape[1 if op.time_major else 0]
+    if batch is not None:
+        return
+    for value in (op.x, *op.initial_state):
+        if value is not None and value in dynamic:
+            yield Rejection(
+                "fused-dynamic-batch",
+                op.place,
+                f"the batch is unknown and {value.name} depends on a shape that is computed while the model runs",
+                "fix the batch in the input signature, or reshape with a constant shape (one -1 is fine)",
+            )
+
+
+def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
+    place = op.place
+    # NONE leaves the kernel's result unwritten; the schema has no number for the other functions.
+    if cell.activation not in LSTM_ACTIVATIONS:
+        yield Rejection(
+            "lstm-activation",
+            place,
+            f"the fused LSTM has no {cell.activation.value} activation",
+            f"use one of {_names(LSTM_ACTIVATIONS)}",
+        )
+    if cell.recurrent_activation is not Activation.SIGMOID:
+        yield Rejection(
+            "lstm-recurrent-activation",
+            place,
+            f"the fused LSTM's gates are sigmoid, not {cell.recurrent_activation.value}",
+            "use sigmoid",
+        )
+    # The kernels read 0.0 as "no clipping".
+    for name, clip in (("cell_clip", cell.cell_clip), ("proj_clip", cell.projection_clip)):
+        if clip == 0.0:
+            yield Rejection(
+                "lstm-zero-clip",
+                place,
+                f"{name} is 0.0, a bound; the fused LSTM takes 0.0 for no clipping",
+                f"{name}=None clips nothing; a positive bound clips",
+            )
+    # The projection accumulates in a scratch buffer that is sized for n_cell columns.
+    if cell.output_size > cell.units:
+        yield Rejection(
+            "lstm-wide-projection",
+            place,
+            f"the projection widens {cell.units} units to {cell.output_size} outputs; "
+            "the fused LSTM overruns its scratch memory then",
+            f"use num_proj of at most {cell.units}",
+        )
+
+
+def _rnn_rejections(op: Recurrence, cell: RnnCell) -> Iterator[Rejection]:
+    if cell.activation not in RNN_ACTIVATIONS:
+        yield Rejection(
+            "rnn-activation",
+            op.place,
+            f"the fused RNN has no {cell.activation.value} activation",
+            f"use one of {_names(RNN_ACTIVATIONS)}",
+        )
+
+
+def _names(activations: frozenset[Activation]) -> str:
+    return ", ".join(sorted(activation.value for activation in activations))

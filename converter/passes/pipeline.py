@@ -1,0 +1,54 @@
+"""The passes in their order. A pass is a pure function from program to program with a fact it ensures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from converter.errors import InvalidProgramError
+from converter.ir import Program, verify
+from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
+from converter.passes.dead_code import dead_code, no_dead_code
+from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.resolve_state import resolve_state, zero_states_resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A named rewriting of programs: ``ensures`` holds for whatever ``run`` returns."""
+
+    name: str
+    run: Callable[[Program], Program]
+    ensures: Callable[[Program], bool]
+
+
+FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
+RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
+DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
+CHOOSE_LOWERING = Pass("choose-lowering", choose_lowering, lowerings_chosen)
+
+CANONICALIZE = (
+    FOLD_FORGET_BIAS,
+    RESOLVE_STATE,
+    DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
+)
+
+PREPARE = (
+    CHOOSE_LOWERING,  # after DEAD_CODE: a recurrence nobody reads must not stop a conversion
+)
+
+CLEAN_UP = (
+    DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
+)
+
+
+def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
+    """Run ``passes`` in order, verifying the program and each pass's promise after it.
+
+    Raises InvalidProgramError, naming the pass, if either does not hold.
+    """
+    for step in passes:
+        program = verify(step.run(program), after=step.name)
+        if not step.ensures(program):
+            raise InvalidProgramError(f"after {step.name}, what it ensures does not hold")
+    return program

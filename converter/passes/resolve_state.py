@@ -1,0 +1,63 @@
+"""resolve-state: an initial state that is zero however it is spelled becomes the absent one.
+
+``cell.zero_state(...)`` with an unknown batch arrives as SHAPE, STRIDED_SLICE, PACK, FILL; with a known one as a
+constant. Both would cost an op per state, and a FILL of computed shape is a dynamic tensor, which a state tensor
+must not depend on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from converter.ir import Graph, Op, Program, Recurrence, TfliteOp, Value
+
+_OF_FIRST_OPERAND = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "IDENTITY", "RESHAPE", "TILE", "TRANSPOSE"})
+
+
+def resolve_state(program: Program) -> Program:
+    """Replace each initial state that is known to be zero by None."""
+    return program.map_graphs(_resolve)
+
+
+def zero_states_resolved(program: Program) -> bool:
+    """True if no recurrence starts from a value that is known to be zero."""
+    return not any(
+        state is not None and _is_zero(state, graph.producers())
+        for graph in program.graphs
+        for op in graph.ops
+        if isinstance(op, Recurrence)
+        for state in op.initial_state
+    )
+
+
+def _resolve(graph: Graph) -> Graph:
+    producers = graph.producers()
+
+    def resolve(op: Op) -> Op:
+        if not isinstance(op, Recurrence):
+            return op
+        states = tuple(
+            None if state is None or _is_zero(state, producers) else state for state in op.initial_state
+        )
+        return replace(op, initial_state=states)
+
+    return replace(graph, ops=tuple(resolve(op) for op in graph.ops))
+
+
+def _is_zero(value: Value, producers: dict[Value, Op]) -> bool:
+    if value.data is not None:
+        return value.type.dtype.numpy is not None and not np.any(value.data)
+    producer = producers.get(value)
+    if not isinstance(producer, TfliteOp):
+        return False
+    if producer.builtin == "ZEROS_LIKE":
+        return True
+    if producer.builtin == "FILL":
+        filled = producer.operands[1]
+    elif producer.builtin in _OF_FIRST_OPERAND:
+        filled = producer.operands[0]
+    else:
+        return False
+    return filled is not None and _is_zero(filled, producers)

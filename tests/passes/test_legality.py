@@ -1,0 +1,137 @@
+"""Whatever the fused ops do not compute exactly is refused by name; whatever they do is let through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from converter.convert import compile_program
+from converter.errors import ConversionError
+from converter.ir import (
+    Activation,
+    Cell,
+    DType,
+    Graph,
+    Program,
+    Recurrence,
+    Signature,
+    TensorType,
+    TfliteOp,
+    Value,
+    constant,
+)
+from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
+
+REFUSED: dict[str, tuple[Cell, str, str]] = {
+    "linear LSTM": (lstm_cell(activation=Activation.LINEAR), "lstm-activation", "no linear activation"),
+    "sigmoid LSTM": (lstm_cell(activation=Activation.SIGMOID), "lstm-activation", "no sigmoid activation"),
+    "hard sigmoid gates": (
+        lstm_cell(recurrent_activation=Activation.HARD_SIGMOID),
+        "lstm-recurrent-activation",
+        "gates are sigmoid, not hard_sigmoid",
+    ),
+    "cell_clip=0.0": (lstm_cell(cell_clip=0.0), "lstm-zero-clip", "cell_clip is 0.0"),
+    "proj_clip=0.0": (lstm_cell(projection=2, projection_clip=0.0), "lstm-zero-clip", "proj_clip is 0.0"),
+    "wide projection": (lstm_cell(units=4, projection=5), "lstm-wide-projection", "4 units to 5 outputs"),
+    "elu RNN": (rnn_cell(activation=Activation.ELU), "rnn-activation", "no elu activation"),
+}
+
+
+def rejections(source: Program) -> list[tuple[str, str]]:
+    with pytest.raises(ConversionError) as caught:
+        compile_program(source)
+    assert all(rejection.hint and rejection.op for rejection in caught.value.rejections)
+    return [(rejection.rule, rejection.detail) for rejection in caught.value.rejections]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_cell_that_the_fused_op_gets_wrong_is_refused(name: str) -> None:
+    cell, rule, words = REFUSED[name]
+    (found,) = rejections(stack([cell]))
+    assert found[0] == rule
+    assert words in found[1]
+
+
+def test_every_reason_is_given_at_once() -> None:
+    cells = [lstm_cell(activation=Activation.LINEAR, cell_clip=0.0), rnn_cell(depth=4, activation=Activation.ELU)]
+    rules = [rule for rule, _ in rejections(stack(cells))]
+    assert rules == ["lstm-activation", "lstm-zero-clip", "rnn-activation"]
+
+
+def test_a_refused_cell_that_nobody_reads_does_not_stop_the_conversion() -> None:
+    x = tensor("x", None, None, 3)
+    good, bad = recurrence(lstm_cell(), x, name="good"), recurrence(lstm_cell(cell_clip=0.0), x, name="bad")
+    assert len(compile_program(program([x], [good, bad], [good.output])).report.lowerings) == 1
+
+
+def test_sequence_length_is_refused() -> None:
+    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
+    op = recurrence(lstm_cell(), x, sequence_length=lengths)
+    assert [rule for rule, _ in rejections(program([x, lengths], [op], [op.output]))] == ["fused-sequence-length"]
+
+
+def test_a_float64_recurrence_is_refused() -> None:
+    x = tensor("x", None, None, 3, dtype=DType.FLOAT64)
+    op = recurrence(lstm_cell(), x)
+    assert [rule for rule, _ in rejections(program([x], [op], [op.output]))] == ["float32-only"]
+
+
+def behind_a_reshape(shape: Value, batch: int | None) -> Program:
+    flat = tensor("flat", None, 12)
+    reshape = TfliteOp("RESHAPE", (flat, shape), (tensor("x", 4, batch, 3),), "ReshapeOptions")
+    op = recurrence(lstm_cell(), reshape.results[0])
+    inputs = (flat,) if shape.is_constant else (flat, shape)
+    graph = Graph("main", inputs, (op.output,), (reshape, op))
+    return Program((graph,), (Signature("s", tuple(value.name for value in inputs), ("y",)),))
+
+
+def test_an_unknown_batch_behind_a_computed_shape_is_refused() -> None:
+    ((rule, detail),) = rejections(behind_a_reshape(tensor("shape", 3, dtype=DType.INT32), None))
+    assert rule == "fused-dynamic-batch"
+    assert "x depends on a shape that is computed while the model runs" in detail
+
+
+def test_a_fixed_batch_behind_a_computed_shape_is_let_through() -> None:
+    assert compile_program(behind_a_reshape(tensor("shape", 3, dtype=DType.INT32), 2)).model
+
+
+def test_an_unknown_batch_behind_a_constant_shape_is_let_through() -> None:
+    shape = constant("shape", np.array([4, -1, 3], np.int32))
+    assert compile_program(behind_a_reshape(shape, None)).model
+
+
+def test_a_recurrence_inside_control_flow_is_refused() -> None:
+    source = stack([rnn_cell()])
+    inner = replace(source.main, name="body")
+    x, y = tensor("x", None, None, 3), tensor("y", None, None, 3)
+    outer = Graph("main", (x,), (y,), (TfliteOp("TANH", (x,), (y,)),))
+    nested = Program((outer, inner), (Signature("s", ("x",), ("y",)),))
+    assert [rule for rule, _ in rejections(nested)] == ["fused-in-control-flow"]
+
+
+def test_an_op_that_no_runtime_has_is_refused() -> None:
+    source = stack([rnn_cell()])
+    custom = TfliteOp(
+        "CUSTOM",
+        (source.main.outputs[0],),
+        (Value("y", TensorType(DType.FLOAT32, (None, None, 4))),),
+        custom_code="FlexErfinv",
+    )
+    graph = replace(source.main, ops=(*source.main.ops, custom), outputs=custom.results)
+    found = rejections(Program((graph,), (Signature("s", ("x",), ("y",)),)))
+    assert found == [("builtin-ops-only", "the TensorFlow op Erfinv has no TFLite builtin")]
+
+
+@pytest.mark.parametrize("activation", [Activation.TANH, Activation.RELU, Activation.RELU6])
+def test_every_activation_of_the_fused_lstm_is_let_through(activation: Activation) -> None:
+    converted = compile_program(stack([lstm_cell(activation=activation)]))
+    assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
+
+
+def test_recurrences_are_counted() -> None:
+    converted = compile_program(stack([lstm_cell(), lstm_cell(depth=4), rnn_cell(depth=4)]))
+    counts = converted.report.op_counts
+    assert (counts["UNIDIRECTIONAL_SEQUENCE_LSTM"], counts["UNIDIRECTIONAL_SEQUENCE_RNN"]) == (2, 1)
+    assert [type(op) for op in converted.program.recurrences()] == [Recurrence] * 3
