@@ -1,0 +1,143 @@
+"""Recurrences as the fused ops UNIDIRECTIONAL_SEQUENCE_LSTM and UNIDIRECTIONAL_SEQUENCE_RNN.
+
+The fused ops keep their state in variable tensors that survive an invoke. So every state is written anew before
+the fused op, by an op whose result *is* the state tensor. Its last hop is a CONCATENATION of one operand: the
+runtimes run that op never in place (an in-place writer would leave the state tensor without memory), and it reads
+a value that depends on x (a constant would be folded away after the first invoke).
+
+A final state is read back together with something of the outputs: the runtimes do not see that the fused op writes
+its state tensors, and would move a reader that depends on nothing else before it. What x and the outputs lend to
+these dependencies is a sum over time: unlike the first or last step it exists for a sequence of no steps, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
+from converter.lowering.emit import Emitter
+from converter.lowering.operands import LstmOperand, RnnOperand
+
+# Values of the schema's ActivationFunctionType.
+_ACTIVATIONS: Mapping[Activation, int] = {
+    Activation.LINEAR: 0,
+    Activation.RELU: 1,
+    Activation.RELU6: 3,
+    Activation.TANH: 4,
+}
+
+
+def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
+    """Return the ops that compute ``op`` with one fused op; their results are ``op``'s own.
+
+    ``taken`` holds the names in use and receives the new ones.
+    """
+    emitter = Emitter(op.name, taken)
+    states = _write_states(op, emitter)
+    if isinstance(op.cell, LstmCell):
+        _emit_lstm(op, op.cell, states, emitter)
+    else:
+        _emit_rnn(op, op.cell, states, emitter)
+    _read_states(op, states, emitter)
+    return list(emitter.ops)
+
+
+def _state_names(op: Recurrence) -> tuple[str, ...]:
+    return ("cell_state", "output_state") if isinstance(op.cell, LstmCell) else ("hidden_state",)
+
+
+def _write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
+    """Emit the writers of the state tensors and return these, in the order of ``cell.state_sizes``."""
+    batch = op.x.type.shape[1 if op.time_major else 0] if op.x.type.shape else None
+    zero_rows = _zero_rows(op, emitter)
+    states = []
+    for name, size, given in zip(_state_names(op), op.cell.state_sizes, op.initial_state, strict=True):
+        source = given
+        if source is None or source.is_constant:
+            row = source or emitter.constant(f"zero_{name}", np.zeros((1, size), np.float32))
+            source = emitter.add(zero_rows, row, (batch, size), f"initial_{name}")
+        state = emitter.state(name, TensorType(op.x.type.dtype, (batch, size)))
+        states.append(emitter.concatenation([source], 0, state))
+    return states
+
+
+def _zero_rows(op: Recurrence, emitter: Emitter) -> Value:
+    """Emit a zero per row of the batch [B, 1] that depends on x, so that it is computed at every invoke."""
+    rows = _sum_over_time(op, op.x, "rows", emitter)
+    return emitter.zeros_like(emitter.columns(rows, 0, 1, "row"), "zero_rows")
+
+
+def _sum_over_time(op: Recurrence, sequence: Value, name: str, emitter: Emitter) -> Value:
+    """Emit a value per row of the batch [B, n] that depends on a sequence, even on one of no steps."""
+    shape = sequence.type.shape or (None, None, None)
+    time_axis = 0 if op.time_major else 1
+    result = emitter.value(name, sequence, tuple(dim for axis, dim in enumerate(shape) if axis != time_axis))
+    return emitter.sum(sequence, time_axis, result)
+
+
+def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emitter) -> None:
+    cell_state, output_state = states
+    operands: list[Value | None] = [None] * len(LstmOperand)
+    operands[LstmOperand.INPUT] = op.x
+    operands[LstmOperand.OUTPUT_STATE] = output_state
+    operands[LstmOperand.CELL_STATE] = cell_state
+    for position, (name, array) in _lstm_weights(cell).items():
+        operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
+    options = {
+        "fusedActivationFunction": _ACTIVATIONS[cell.activation],
+        "cellClip": cell.cell_clip or 0.0,
+        "projClip": cell.projection_clip or 0.0,
+        "timeMajor": op.time_major,
+    }
+    emitter.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        operands,
+        op.output,
+        options,
+        options_type="UnidirectionalSequenceLSTMOptions",
+    )
+
+
+def _lstm_weights(cell: LstmCell) -> dict[LstmOperand, tuple[str, Array]]:
+    weights: dict[LstmOperand, tuple[str, Array]] = {}
+    for name, gate in cell.gates():
+        kind = name.removesuffix("_gate").upper()
+        weights[LstmOperand[f"INPUT_TO_{kind}_WEIGHTS"]] = (f"{name}/kernel", gate.kernel)
+        weights[LstmOperand[f"RECURRENT_TO_{kind}_WEIGHTS"]] = (f"{name}/recurrent_kernel", gate.recurrent_kernel)
+        weights[LstmOperand[f"{kind}_GATE_BIAS"]] = (f"{name}/bias", gate.bias)
+    if cell.peephole is not None:
+        if cell.peephole.input is not None:
+            weights[LstmOperand.CELL_TO_INPUT_WEIGHTS] = ("input_gate/peephole", cell.peephole.input)
+        weights[LstmOperand.CELL_TO_FORGET_WEIGHTS] = ("forget_gate/peephole", cell.peephole.forget)
+        weights[LstmOperand.CELL_TO_OUTPUT_WEIGHTS] = ("output_gate/peephole", cell.peephole.output)
+    if cell.projection is not None:
+        weights[LstmOperand.PROJECTION_WEIGHTS] = ("projection", cell.projection)
+    return weights
+
+
+def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitter) -> None:
+    operands: list[Value | None] = [None] * len(RnnOperand)
+    operands[RnnOperand.INPUT] = op.x
+    operands[RnnOperand.HIDDEN_STATE] = states[0]
+    for position, name, array in (
+        (RnnOperand.WEIGHTS, "kernel", cell.gate.kernel),
+        (RnnOperand.RECURRENT_WEIGHTS, "recurrent_kernel", cell.gate.recurrent_kernel),
+        (RnnOperand.BIAS, "bias", cell.gate.bias),
+    ):
+        operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
+    options = {"fusedActivationFunction": _ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
+    emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options, options_type="SequenceRNNOptions")
+
+
+def _read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:
+    """Emit the readers of the final states: beside the outputs, so that they run after the fused op."""
+    outputs = _sum_over_time(op, op.output, "outputs_of_row", emitter)
+    batch = None if outputs.type.shape is None else outputs.type.shape[0]
+    width = sum(op.cell.state_sizes) + op.cell.output_size
+    together = emitter.concatenation([*states, outputs], 1, emitter.value("final_states", outputs, (batch, width)))
+    start = 0
+    for final, size in zip(op.final_state, op.cell.state_sizes, strict=True):
+        emitter.columns(together, start, start + size, final)
+        start += size

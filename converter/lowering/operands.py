@@ -1,0 +1,44 @@
+"""Positions in the operand lists of the fused ops: no number of an operand appears anywhere else."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class LstmOperand(IntEnum):
+    """Operands of UNIDIRECTIONAL_SEQUENCE_LSTM; those of a gate that is absent stay empty."""
+
+    INPUT = 0
+    INPUT_TO_INPUT_WEIGHTS = 1
+    INPUT_TO_FORGET_WEIGHTS = 2
+    INPUT_TO_CELL_WEIGHTS = 3
+    INPUT_TO_OUTPUT_WEIGHTS = 4
+    RECURRENT_TO_INPUT_WEIGHTS = 5
+    RECURRENT_TO_FORGET_WEIGHTS = 6
+    RECURRENT_TO_CELL_WEIGHTS = 7
+    RECURRENT_TO_OUTPUT_WEIGHTS = 8
+    CELL_TO_INPUT_WEIGHTS = 9
+    CELL_TO_FORGET_WEIGHTS = 10
+    CELL_TO_OUTPUT_WEIGHTS = 11
+    INPUT_GATE_BIAS = 12
+    FORGET_GATE_BIAS = 13
+    CELL_GATE_BIAS = 14
+    OUTPUT_GATE_BIAS = 15
+    PROJECTION_WEIGHTS = 16
+    PROJECTION_BIAS = 17
+    OUTPUT_STATE = 18
+    CELL_STATE = 19
+    INPUT_LAYER_NORM_COEFFICIENTS = 20
+    FORGET_LAYER_NORM_COEFFICIENTS = 21
+    CELL_LAYER_NORM_COEFFICIENTS = 22
+    OUTPUT_LAYER_NORM_COEFFICIENTS = 23
+
+
+class RnnOperand(IntEnum):
+    """Operands of UNIDIRECTIONAL_SEQUENCE_RNN."""
+
+    INPUT = 0
+    WEIGHTS = 1
+    RECURRENT_WEIGHTS = 2
+    BIAS = 3
+    HIDDEN_STATE = 4
