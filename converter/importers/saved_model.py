@@ -1,0 +1,55 @@
+"""SavedModel directories: the function behind one of their signatures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from converter.errors import SourceError
+from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten_function
+
+
+def load_function(directory: Path, *, signature_key: str | None = None) -> FlatFunction:
+    """Return the function of a SavedModel's signature, ``serving_default`` or its only one if not told.
+
+    Raises SourceError if the path is no SavedModel, cannot be loaded, or has no such signature.
+    """
+    _check_directory(directory)
+    import tensorflow as tf
+
+    try:
+        model = tf.saved_model.load(str(directory))
+    except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
+        raise SourceError(f"{directory}: TensorFlow cannot load this SavedModel: {_first_line(error)}") from error
+    key = _choose(dict(model.signatures), signature_key, directory)
+    return flatten_function(model.signatures[key], keepalive=model)
+
+
+def _check_directory(directory: Path) -> None:
+    if not directory.exists():
+        raise SourceError(f"{directory}: no such file or directory")
+    if not directory.is_dir():
+        raise SourceError(f"{directory}: not a SavedModel: it is a file, a SavedModel is a directory")
+    if not any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise SourceError(f"{directory}: not a SavedModel: the directory holds no saved_model.pb")
+
+
+def _choose(signatures: dict[str, Any], wanted: str | None, directory: Path) -> str:
+    keys = [str(key) for key in signatures]
+    available = ", ".join(sorted(keys)) or "none"
+    if wanted is not None and wanted not in keys:
+        raise SourceError(f"{directory}: no signature {wanted!r}; it has: {available}")
+    if wanted is not None:
+        return wanted
+    if SIGNATURE_KEY in keys:
+        return SIGNATURE_KEY
+    if len(keys) != 1:
+        raise SourceError(
+            f"{directory}: cannot choose among its signatures ({available}); save it with one "
+            f"(tf.saved_model.save(..., signatures=...)), or name one with --signature-key"
+        )
+    return keys[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

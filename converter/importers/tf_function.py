@@ -1,0 +1,188 @@
+"""TensorFlow functions: a flat, named view of one, and its way through TFLiteConverter.
+
+The marker of a recurrence survives TFLiteConverter only on the SavedModel route, and only if inputs and outputs
+are flat. So a function is wrapped into one with flat, named tensors; the wrapper is saved to a temporary
+directory and converted from there. The same wrapper is the float reference that a converted file is checked
+against.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converter.errors import ConversionError, SourceError
+from converter.ir import Array
+
+SIGNATURE_KEY = "serving_default"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlatFunction:
+    """A concrete TensorFlow function with flat, named inputs and outputs.
+
+    Inputs are called by their TensorSpec. Outputs are called by their place in the structure that the function
+    returns, joined by underscores: ``{"state": (LSTMStateTuple(c, h),)}`` gives ``state_0_c`` and ``state_0_h``;
+    a single tensor is ``output_0``, a tuple ``output_0``, ``output_1``, …
+    """
+
+    name: str
+    concrete: Any
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    keepalive: Any = None
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the function in TensorFlow: arrays by input name to arrays by output name."""
+        import tensorflow as tf
+
+        missing = [name for name in self.input_names if name not in inputs]
+        if missing:
+            raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
+        tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
+        return {name: np.asarray(tensor) for name, tensor in self._call(tensors).items()}
+
+    def _call(self, tensors: list[Any]) -> dict[str, Any]:
+        import tensorflow as tf
+
+        given = iter(tensors)
+        arguments = [
+            next(given) if isinstance(leaf, tf.TensorSpec) else leaf
+            for leaf in tf.nest.flatten(self.concrete.structured_input_signature)
+        ]
+        args, kwargs = tf.nest.pack_sequence_as(self.concrete.structured_input_signature, arguments)
+        results = _leaves(self.concrete(*args, **kwargs), "")
+        return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
+
+    def to_tflite(self) -> bytes:
+        """Return what TFLiteConverter makes of the function: marked ops are CUSTOM ops in it.
+
+        Raises ConversionError if TFLiteConverter cannot convert the ops around the recurrences, SourceError if
+        the function uses something that cannot be saved.
+        """
+        import tensorflow as tf
+
+        with tempfile.TemporaryDirectory(prefix="tflite-rnn-") as directory:
+            try:
+                tf.saved_model.save(self._module(), directory, signatures={SIGNATURE_KEY: self._flat()})
+            except (AssertionError, ValueError) as error:
+                raise SourceError(f"{self.name}: TensorFlow cannot save the function: {error}") from error
+            return _convert_directory(directory, self.name)
+
+    def _module(self) -> Any:
+        import tensorflow as tf
+
+        module = tf.Module()
+        module.function_variables = list(self.concrete.graph.variables)
+        return module
+
+    def _flat(self) -> Any:
+        import tensorflow as tf
+
+        specs = [
+            tf.TensorSpec(leaf.shape, leaf.dtype, name)
+            for name, leaf in zip(self.input_names, _specs(self.concrete), strict=True)
+        ]
+
+        @tf.function(input_signature=specs, autograph=False)
+        def flat(*tensors: Any) -> dict[str, Any]:
+            return {name: tf.identity(tensor) for name, tensor in self._call(list(tensors)).items()}
+
+        return flat
+
+
+def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
+    """Return the flat view of a ``tf.function`` with an input signature, or of a concrete function.
+
+    ``keepalive`` is held as long as the view: a loaded SavedModel, whose variables would be freed otherwise.
+    Raises SourceError if the function has no fixed signature, no outputs, or names that collide.
+    """
+    name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))
+    concrete = _concrete(function, name)
+    specs = _specs(concrete)
+    inputs = tuple(_identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
+    outputs = tuple(_identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
+    if not outputs:
+        raise SourceError(f"{name}: the function returns no tensor; return the tensors the model is to compute")
+    for what, names in (("inputs", inputs), ("outputs", outputs)):
+        repeated = sorted({entry for entry in names if names.count(entry) > 1})
+        if repeated:
+            raise SourceError(f"{name}: two {what} are called {', '.join(repeated)}; give them names of their own")
+    return FlatFunction(name, concrete, inputs, outputs, keepalive)
+
+
+def _concrete(function: Any, name: str) -> Any:
+    import tensorflow as tf
+
+    if isinstance(function, tf.types.experimental.ConcreteFunction):
+        return function
+    if not isinstance(function, tf.types.experimental.GenericFunction):
+        raise SourceError(
+            f"cannot convert {function!r}: expected a tf.function with an input_signature, a concrete function "
+            "or the directory of a SavedModel"
+        )
+    if function.input_signature is None:
+        raise SourceError(
+            f"{name}: the tf.function has no input_signature; give it one, as in "
+            "@tf.function(input_signature=[tf.TensorSpec([None, None, 59], tf.float32, name='chars')])"
+        )
+    return function.get_concrete_function()
+
+
+def _specs(concrete: Any) -> list[Any]:
+    import tensorflow as tf
+
+    leaves = tf.nest.flatten(concrete.structured_input_signature)
+    return [leaf for leaf in leaves if isinstance(leaf, tf.TensorSpec)]
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"[^0-9A-Za-z_.]", "_", name.split(":", maxsplit=1)[0])
+
+
+def _leaves(structure: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield (path, tensor) in the order of tf.nest; None leaves (absent outputs) are skipped."""
+    if structure is None:
+        return
+    children = _children(structure)
+    if children is None:
+        yield path or "output_0", structure
+        return
+    for key, inner in children:
+        top = f"output_{key}" if key.isdigit() else key
+        yield from _leaves(inner, f"{path}_{key}" if path else top)
+
+
+def _children(structure: Any) -> list[tuple[str, Any]] | None:
+    """Return the named parts of a structure, None for a leaf."""
+    if isinstance(structure, Mapping):
+        return [(str(key), structure[key]) for key in sorted(structure)]
+    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
+        return list(zip(structure._fields, structure, strict=True))
+    if isinstance(structure, list | tuple):
+        return [(str(index), inner) for index, inner in enumerate(structure)]
+    return None
+
+
+def _convert_directory(directory: str, name: str) -> bytes:
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import ConverterError
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
+    converter.allow_custom_ops = True
+    try:
+        return bytes(converter.convert())
+    except (ConverterError, ValueError, RuntimeError) as error:
+        raise ConversionError(
+            f"{name}: TFLiteConverter cannot convert the ops around the recurrences: {_first_error(str(error))}"
+        ) from error
+
+
+def _first_error(message: str) -> str:
+    lines = [line for line in message.splitlines() if "error:" in line] or message.splitlines()[:1]
+    return "\n    ".join(lines[:5])
