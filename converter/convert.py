@@ -1,0 +1,104 @@
+"""The compiler from end to end: a source in, a proven-by-construction ``.tflite`` out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from converter.errors import ConversionError, InvalidProgramError, Rejection
+from converter.files import write_atomically
+from converter.flatbuffer import build_model, read_model
+from converter.importers.saved_model import load_function
+from converter.importers.tf_function import FlatFunction, flatten_function
+from converter.importers.tflite_model import import_tflite
+from converter.ir import Program, TfliteOp, verify
+from converter.lowering import lower
+from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, PREPARE, run_passes
+from converter.report import Report, lowering_records
+
+DESCRIPTION = "Converted by tflite-rnn"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Converted:
+    """A converted model: the bytes of the ``.tflite``, the program they came from, and what was done."""
+
+    model: bytes
+    program: Program
+    report: Report
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model to ``path``, whole or not at all, and return the path. Raises TfliteRnnError."""
+        target = Path(path)
+        write_atomically(target, self.model)
+        return target
+
+
+def convert(source: Any, *, signature_key: str | None = None) -> Converted:
+    """Compile ``source`` to a ``.tflite`` of builtin ops only.
+
+    Args:
+        source: a ``tf.function`` with an input signature, a concrete function, or the directory of a SavedModel.
+        signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
+
+    Every recurrence built by ``dynamic_rnn`` becomes a fused op whose state is initialised at every invoke: equal
+    inputs give equal outputs, whatever ran before. Equal sources give equal bytes.
+
+    Raises:
+        SourceError: the source cannot be read, or is of no kind that this tool converts.
+        ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
+    """
+    function = open_source(source, signature_key=signature_key)
+    return compile_program(import_tflite(function.to_tflite(), source=function.name))
+
+
+def open_source(source: Any, *, signature_key: str | None = None) -> FlatFunction:
+    """Return the TensorFlow function that ``source`` (see `convert`) stands for. Raises SourceError."""
+    if isinstance(source, FlatFunction):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return load_function(Path(source), signature_key=signature_key)
+    return flatten_function(source)
+
+
+def compile_program(program: Program) -> Converted:
+    """Compile a program of recurrences and TFLite ops. Raises ConversionError."""
+    program = verify(program, after="import")
+    program = run_passes(program, CANONICALIZE)
+    prepared = run_passes(program, PREPARE)
+    lowered = verify(lower(prepared), after="lowering")
+    lowered = run_passes(lowered, CLEAN_UP)
+    _refuse_foreign_ops(lowered)
+    model = build_model(replace(lowered, description=DESCRIPTION))
+    report = Report(
+        lowerings=lowering_records(prepared),
+        passes=tuple(step.name for step in (*CANONICALIZE, *PREPARE, *CLEAN_UP)),
+        op_counts=_checked_op_counts(model, lowered.op_counts()),
+        size=len(model),
+    )
+    return Converted(model, prepared, report)
+
+
+def _refuse_foreign_ops(program: Program) -> None:
+    rejections = [
+        Rejection(
+            "builtin-ops-only",
+            op.name,
+            f"the TensorFlow op {op.custom_code.removeprefix('Flex')} has no TFLite builtin",
+            "replace it by ops that TFLite has",
+        )
+        for op in program.ops()
+        if isinstance(op, TfliteOp) and op.custom_code is not None
+    ]
+    if rejections:
+        raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+
+
+def _checked_op_counts(model: bytes, expected: Mapping[str, int]) -> dict[str, int]:
+    counts = read_model(model).op_counts()
+    if counts != expected:
+        raise InvalidProgramError(f"the file holds {counts}, the program {dict(expected)}")
+    return counts
