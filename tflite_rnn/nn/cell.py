@@ -1,0 +1,221 @@
+"""The protocol of a recurrent cell and the variables it owns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar, cast
+
+import tensorflow as tf
+
+Tensor: TypeAlias = Any
+Variable: TypeAlias = Any
+Nest: TypeAlias = Any
+Initializer: TypeAlias = Callable[..., Tensor]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def without_autograph(function: Function) -> Function:
+    """Keep AutoGraph from rewriting ``function`` and what it calls when a user's tf.function reaches it."""
+    return cast(Function, tf.autograph.experimental.do_not_convert(function))
+
+
+class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so its classes are Any
+    """One step of a recurrent network: ``cell(inputs, state) -> (output, new_state)``.
+
+    A cell says the depth of its states and outputs in ``state_size`` and ``output_size`` (an int, a
+    ``TensorShape``, or a nest of them) and implements ``call``; if it has variables, it makes them in
+    ``build`` with ``add_variable``. They are made once, at first use, under the variable scope of that
+    moment, and live outside any loop or function the cell is first used in.
+
+    Args:
+        name: name of the cell's variable scope; by default the class name in snake case.
+        dtype: type of the variables; by default the type of the first inputs.
+        reuse: True to share existing variables of a TensorFlow 1 graph, as in ``tf.compat.v1.variable_scope``.
+        trainable: whether the variables are trainable.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        reuse: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        # tf.Module only takes identifiers for names; a variable scope may also be called "fw/cell-1".
+        self._cell_name = name or _snake_case(type(self).__name__)
+        self._dtype = None if dtype is None else tf.as_dtype(dtype)
+        self._reuse = reuse
+        self._trainable = trainable
+        self._scope: Any = None
+        self.built = False
+
+    @property
+    def name(self) -> str:
+        """Name of the cell, and of its variable scope."""
+        return self._cell_name
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the variables; None before first use unless it was given."""
+        return self._dtype
+
+    @property
+    def state_size(self) -> Nest:
+        """Depth of the state: an int, a TensorShape, or a nest of them."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its state_size")
+
+    @property
+    def output_size(self) -> Nest:
+        """Depth of the output: an int, a TensorShape, or a nest of them."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its output_size")
+
+    def build(self, inputs_shape: Nest) -> None:
+        """Create the variables for inputs of this shape, [batch, depth]; called once, before the first step."""
+
+    def call(self, inputs: Nest, state: Nest) -> tuple[Nest, Nest]:
+        """Compute one step: (inputs [batch, ...], state [batch, state_size]) -> (output, new state)."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement call(inputs, state)")
+
+    @without_autograph
+    def __call__(self, inputs: Nest, state: Nest) -> tuple[Nest, Nest]:
+        """Run one step, creating the variables if this is the first: see ``call``."""
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+        if self.built and tf.executing_eagerly():
+            return self.call(inputs, state)
+        with self._variable_scope():
+            self._build(inputs)
+            return self.call(inputs, state)
+
+    def ensure_built(self, inputs: Nest) -> None:
+        """Create the variables for inputs like ``inputs`` (tensors or TensorSpecs) unless they exist."""
+        if not self.built:
+            with self._variable_scope():
+                self._build(inputs)
+
+    def _build(self, inputs: Nest) -> None:
+        if self.built:
+            return
+        if self._dtype is None:
+            self._dtype = tf.nest.flatten(inputs)[0].dtype
+        self.build(tf.nest.map_structure(lambda x: x.shape, inputs))
+        self.built = True
+
+    def add_variable(
+        self,
+        name: str,
+        shape: list[int],
+        initializer: Initializer | None = None,
+        partitioner: Any = None,
+    ) -> Variable | tuple[Variable, ...]:
+        """Create one variable of the cell, named ``<scope>/<name>``; a tuple of its parts if partitioned.
+
+        The initializer defaults to that of the variable scope, else to Glorot's uniform one. An existing variable
+        of a TensorFlow 1 graph is an error (ValueError) unless the scope or the cell reuses.
+        """
+        with tf.init_scope(), tf.compat.v1.variable_scope(self._scope, auxiliary_name_scope=False):
+            variable = tf.compat.v1.get_variable(
+                name,
+                shape,
+                dtype=self._dtype,
+                initializer=initializer,
+                trainable=self._trainable,
+                partitioner=partitioner,
+            )
+        return variable if partitioner is None else tuple(variable)
+
+    def zero_state(self, batch_size: int | Tensor, dtype: Any) -> Nest:
+        """Return the state of zeros: [batch_size, size] for every size in ``state_size``."""
+        return tf.nest.map_structure(
+            lambda size: tf.zeros([batch_size, *tf.TensorShape(_dimensions(size)).as_list()], dtype),
+            self.state_size,
+        )
+
+    def get_initial_state(
+        self, inputs: Tensor | None = None, batch_size: int | Tensor | None = None, dtype: Any = None
+    ) -> Nest:
+        """Return the initial state, zeros, for ``inputs`` [batch, ...] or for a batch size and a type.
+
+        ValueError if they contradict the inputs, or if there is neither an input nor both of them.
+        """
+        if inputs is not None:
+            inputs = tf.convert_to_tensor(inputs)
+            _check_agreement(inputs, batch_size, dtype)
+            batch_size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
+            dtype = inputs.dtype
+        if batch_size is None or dtype is None:
+            raise ValueError(
+                "batch_size and dtype cannot be None while constructing the initial state without inputs: "
+                f"batch_size={batch_size}, dtype={dtype}"
+            )
+        return self.zero_state(batch_size, dtype)
+
+    @contextmanager
+    def _variable_scope(self) -> Iterator[None]:
+        """Enter the cell's variable scope: chosen at first use, the same ever after."""
+        if self._scope is None:
+            with self._new_scope() as scope:
+                self._scope = scope
+        reuse = True if self.built else self._reuse
+        with (
+            tf.compat.v1.variable_scope(self._scope, reuse=reuse, auxiliary_name_scope=False),
+            tf.name_scope(self._scope.name.rsplit("/", 1)[-1]),
+        ):
+            yield
+
+    def _new_scope(self) -> Any:
+        if self._reuse:  # names what exists already: it must not be made unique
+            return tf.compat.v1.variable_scope(self._cell_name, reuse=self._reuse)
+        return tf.compat.v1.variable_scope(None, default_name=self._cell_name)
+
+
+def check_inputs(shape: Any, dtype: Any) -> int:
+    """Return the depth of a cell's inputs [batch, depth].
+
+    ValueError if they are not floating point (or complex), not of rank 2, or of unknown depth.
+    """
+    if not (dtype.is_floating or dtype.is_complex):
+        raise ValueError(f"RNN cell only supports floating point inputs, but saw dtype: {dtype.name}")
+    if shape.rank is not None and shape.rank != 2:
+        raise ValueError(f"RNN cell expects inputs of rank 2, [batch, depth], but saw shape {shape}")
+    if shape.rank is None or shape[1] is None:
+        raise ValueError(f"RNN cell needs to know the depth of its inputs, but saw shape {shape}")
+    return int(shape[1])
+
+
+def check_one_type(*types: Any) -> None:
+    """Raise ValueError if the types of inputs, state, weights and ``dtype`` differ: nothing is cast silently."""
+    names = sorted({dtype.name for dtype in types})
+    if len(names) > 1:
+        raise ValueError(
+            f"inputs, state, weights and dtype must be of one type, but saw {', '.join(names)}; cast the inputs"
+        )
+
+
+def as_tensor(weight: Variable | tuple[Variable, ...]) -> Tensor:
+    """Return the value of a weight; the parts of a partitioned one are joined along its rows."""
+    if isinstance(weight, tuple):
+        return tf.concat([tf.convert_to_tensor(part) for part in weight], axis=0)
+    return tf.convert_to_tensor(weight)
+
+
+def _check_agreement(inputs: Tensor, batch_size: int | Tensor | None, dtype: Any) -> None:
+    known = tf.get_static_value(batch_size) if batch_size is not None else None
+    if known is not None and inputs.shape[0] is not None and inputs.shape[0] != known:
+        raise ValueError(f"the inputs have batch size {inputs.shape[0]}, batch_size is {known}; give one of them")
+    if dtype is not None and inputs.dtype != tf.as_dtype(dtype):
+        raise ValueError(
+            f"the inputs are {inputs.dtype.name}, dtype is {tf.as_dtype(dtype).name}; give one of them"
+        )
+
+
+def _dimensions(size: Any) -> Any:
+    return [size] if isinstance(size, int) else size
+
+
+def _snake_case(name: str) -> str:
+    """Spell a class name as TensorFlow 1 spells it in variable names: TFLiteLSTMCell is tf_lite_lstm_cell."""
+    words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
