@@ -1,0 +1,1 @@
+"""A stand-in for tflite-runtime: put its folder on PYTHONPATH and worker processes import it instead."""

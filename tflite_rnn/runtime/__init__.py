@@ -1,0 +1,76 @@
+"""Run a ``.tflite`` on real interpreters, each in a process of its own, and prove it against a reference.
+
+Nothing here needs TensorFlow: numpy and one installed interpreter are enough, so it serves on a device too.
+Importing this package imports no interpreter; the worker processes do.
+
+Prove a model on every installed runtime::
+
+    cases = example_cases(signature, np.random.default_rng(0))
+    report = compare(model, reference, cases)
+    print(report)           # a table, one row per runtime and output, and a verdict
+    assert report.ok
+
+``reference`` is a function from named inputs to named outputs. Every case is invoked several times in a row
+without a reset, because a recurrent model that leaks its state is right the first time and wrong the second.
+
+Run a model by hand, and learn its signature::
+
+    with WorkerPool() as pool, pool.open(Runtime("ai-edge-litert"), model) as running:
+        signature = running.signature
+        outputs = running.run({"x": x})
+
+* `Runtime`, `RUNTIMES`, `installed_runtimes`: an interpreter (``tflite-runtime``, ``ai-edge-litert``,
+  ``tf.lite``) with or without its default delegate, and which of the six are there.
+* `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
+  is started anew for the next model.
+* `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
+* `example_inputs`, `example_cases`: random inputs for a signature.
+* `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
+* `RuntimeFailure`: an interpreter refused, failed, or took too long. `WorkerCrashed`: it took its process with
+  it. `CheckError`: a comparison that would compare nothing. All are `TfliteRnnError`.
+"""
+
+from __future__ import annotations
+
+from tflite_rnn.runtime.client import LoadedModel, Worker, WorkerPool
+from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, WorkerCrashed
+from tflite_rnn.runtime.inputs import example_cases, example_inputs
+from tflite_rnn.runtime.parity import ModelRunner, Progress, Reference, RunningModel, compare
+from tflite_rnn.runtime.report import ParityReport, ParityRow
+from tflite_rnn.runtime.runtimes import (
+    AI_EDGE_LITERT,
+    INTERPRETERS,
+    RUNTIMES,
+    TF_LITE,
+    TFLITE_RUNTIME,
+    Runtime,
+    installed_runtimes,
+)
+from tflite_rnn.runtime.signature import Signature, TensorSpec
+
+__all__ = [
+    "AI_EDGE_LITERT",
+    "INTERPRETERS",
+    "RUNTIMES",
+    "TFLITE_RUNTIME",
+    "TF_LITE",
+    "CheckError",
+    "LoadedModel",
+    "ModelRunner",
+    "ParityReport",
+    "ParityRow",
+    "Progress",
+    "Reference",
+    "RunningModel",
+    "Runtime",
+    "RuntimeFailure",
+    "Signature",
+    "TensorSpec",
+    "Worker",
+    "WorkerCrashed",
+    "WorkerPool",
+    "compare",
+    "example_cases",
+    "example_inputs",
+    "installed_runtimes",
+]

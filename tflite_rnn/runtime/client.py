@@ -1,0 +1,309 @@
+"""Run models in worker processes: one process per interpreter package, kept alive, restarted after a crash.
+
+A kernel that crashes ends its worker and nothing else; a kernel that hangs is killed when its time is up. A
+`Worker` and its models belong to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, BinaryIO, Final, cast
+
+import numpy as np
+
+from tflite_rnn.runtime.errors import RuntimeFailure, WorkerCrashed
+from tflite_rnn.runtime.messages import (
+    Failed,
+    Load,
+    Reply,
+    Request,
+    Reset,
+    Run,
+    Unload,
+    read_message,
+    write_message,
+)
+from tflite_rnn.runtime.runtimes import Runtime
+from tflite_rnn.runtime.signature import Array, Signature, default_signature, describe_shapes
+
+TIMEOUT: Final = 60.0
+START_TIMEOUT: Final = 180.0
+
+_TAIL_BYTES: Final = 2000
+_END_TIMEOUT: Final = 5.0
+_QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+class _Child:
+    """A started worker process, its pipes, and the last words it printed."""
+
+    def __init__(self, interpreter: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tflite_rnn.runtime.worker", interpreter],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **_QUIET},
+        )
+        self._requests = cast("BinaryIO", self._process.stdin)
+        self._replies = cast("BinaryIO", self._process.stdout)
+        self._errors = cast("io.BufferedReader", self._process.stderr)
+        self._printed = b""
+        self._listener = threading.Thread(target=self._listen, args=(self._errors,), daemon=True)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exchange(self, request: Request | None, timeout: float) -> Reply | None:
+        """Send a request (None: only listen) and return the reply; None if the process died instead.
+
+        TimeoutError if there is no reply within ``timeout`` seconds: the process has been killed then.
+        """
+        self._printed = b""  # what it printed over earlier requests explains nothing about this one
+        expired = threading.Event()
+        timer = threading.Timer(timeout, self._expire, args=(expired,))
+        timer.start()
+        try:
+            reply = self._exchange(request)
+        finally:
+            timer.cancel()
+            timer.join()  # the timer may be firing this very moment: only now is `expired` final
+        if expired.is_set():
+            raise TimeoutError(f"no answer within {timeout:g} s")
+        return reply
+
+    def _exchange(self, request: Request | None) -> Reply | None:
+        try:
+            if request is not None:
+                write_message(self._requests, request)
+        except BrokenPipeError:
+            return None
+        return cast("Reply | None", read_message(self._replies))
+
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        self._process.kill()  # closes both pipes, which wakes the thread that waits on them
+
+    def _listen(self, stream: io.BufferedReader) -> None:
+        while chunk := stream.read1(_TAIL_BYTES):
+            self._printed = (self._printed + chunk)[-_TAIL_BYTES:]
+
+    def end(self, *, patience: float) -> None:
+        """Close the request pipe, which asks the process to end; kill it when ``patience`` seconds are over."""
+        with contextlib.suppress(BrokenPipeError):  # it died with a request half written
+            self._requests.close()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._listener.join(_END_TIMEOUT)
+        self._replies.close()
+        self._errors.close()
+
+    def last_words(self) -> str:
+        """How the process ended and what it printed last; call it after `end`."""
+        printed = self._printed.decode(errors="replace").strip()
+        return f"{_ending(self._process.returncode)}" + (f"; it printed last:\n{printed}" if printed else "")
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+class Worker:
+    """A worker process for one interpreter package, started when first needed and after every crash.
+
+    Args:
+        interpreter: one of `tflite_rnn.runtime.INTERPRETERS`.
+        timeout: seconds that one request (a load, a run) may take before the process is killed.
+        start_timeout: seconds that starting and importing the package may take.
+    """
+
+    def __init__(
+        self, interpreter: str, *, timeout: float = TIMEOUT, start_timeout: float = START_TIMEOUT
+    ) -> None:
+        self._interpreter = Runtime(interpreter).interpreter  # which refuses a name that is none
+        self._timeout = timeout
+        self._start_timeout = start_timeout
+        self._child: _Child | None = None
+        self._ids = itertools.count(1)
+        self._loaded: set[int] = set()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker; None while none runs."""
+        return self._child.pid if self._child else None
+
+    def load(self, model: bytes, *, delegate: bool = True, threads: int = 1) -> LoadedModel:
+        """Load a model, starting the worker process if none runs.
+
+        Raises:
+            RuntimeFailure: if the package cannot be imported, or refuses the model.
+            WorkerCrashed: if the process dies over it.
+        """
+        runtime = Runtime(self._interpreter, delegate)
+        self._start()
+        request = Load(next(self._ids), model, delegate, threads)
+        signatures = self._request(request, runtime.label, f"loading a model of {len(model)} bytes")
+        self._loaded.add(request.model_id)
+        return LoadedModel(self, request.model_id, runtime, signatures)
+
+    def close(self) -> None:
+        """End the worker process, if one runs. A later `load` starts another."""
+        self._end(patience=_END_TIMEOUT)
+
+    def _start(self) -> None:
+        if self._child is None:
+            self._child = _Child(self._interpreter)
+            try:
+                self._exchange(None, self._interpreter, "starting", self._start_timeout)
+            except BaseException:
+                self._end(patience=0)
+                raise
+
+    def _request(self, request: Request, label: str, doing: str) -> Any:
+        if not isinstance(request, Load) and request.model_id not in self._loaded:
+            raise RuntimeFailure(
+                f"{label}: cannot go on {doing}: it was unloaded, or its worker process has ended"
+            )
+        return self._exchange(request, label, doing, self._timeout)
+
+    def _exchange(self, request: Request | None, label: str, doing: str, timeout: float) -> Any:
+        child = cast("_Child", self._child)
+        try:
+            reply = child.exchange(request, timeout)
+        except TimeoutError as error:
+            self._end(patience=0)
+            raise RuntimeFailure(f"{label}: {error} while {doing}; its process was killed") from None
+        except BaseException:
+            self._end(patience=0)  # a late reply must not be taken for the answer to the next request
+            raise
+        if reply is None:
+            self._end(patience=_END_TIMEOUT)
+            raise WorkerCrashed(f"{label}: crashed while {doing}: {child.last_words()}")
+        if isinstance(reply, Failed):
+            raise RuntimeFailure(f"{label}: failed while {doing}: {reply.message}")
+        return reply.value
+
+    def _unload(self, model_id: int, label: str) -> None:
+        if model_id in self._loaded:
+            self._loaded.remove(model_id)
+            self._exchange(Unload(model_id), label, "unloading a model", self._timeout)
+
+    def _end(self, *, patience: float) -> None:
+        child, self._child = self._child, None
+        self._loaded.clear()
+        if child is not None:
+            child.end(patience=patience)
+
+
+class LoadedModel:
+    """A model that a worker holds ready; a context manager that unloads it.
+
+    Every method raises RuntimeFailure if the interpreter reports an error or the model is no longer loaded, and
+    WorkerCrashed if the worker process dies.
+    """
+
+    def __init__(self, worker: Worker, model_id: int, runtime: Runtime, signatures: tuple[Signature, ...]) -> None:
+        self.runtime = runtime
+        self.signatures = signatures
+        self._worker = worker
+        self._id = model_id
+
+    def __enter__(self) -> LoadedModel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.unload()
+
+    @property
+    def signature(self) -> Signature:
+        """The signature that `run` uses unless told otherwise: ``serving_default``, else the first."""
+        return default_signature(self.signatures)
+
+    def run(self, inputs: Mapping[str, Array], *, signature_key: str | None = None) -> dict[str, Array]:
+        """Invoke once and return the outputs by name.
+
+        State that the model keeps between invokes is left alone: what the last invoke left is what this one
+        starts from, as on a device. Tensors are resized and allocated again only if the shapes differ from the
+        last call's.
+        """
+        key = self.signature.key if signature_key is None else signature_key
+        if key not in [signature.key for signature in self.signatures]:
+            keys = [signature.key for signature in self.signatures]
+            raise RuntimeFailure(f"{self.runtime}: the model has no signature {key!r}; it has {keys}")
+        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        outputs = self._request(Run(self._id, key, arrays), f"running a model with {describe_shapes(arrays)}")
+        return cast("dict[str, Array]", outputs)
+
+    def reset(self) -> None:
+        """Set every state tensor of the model back to zero."""
+        self._request(Reset(self._id), "resetting a model")
+
+    def unload(self) -> None:
+        """Free the model. Does nothing if its worker process has ended or it is unloaded already."""
+        self._worker._unload(self._id, self.runtime.label)
+
+    def _request(self, request: Request, doing: str) -> Any:
+        return self._worker._request(request, self.runtime.label, doing)
+
+
+class WorkerPool:
+    """One worker per interpreter package, each started when first needed and kept until the pool closes."""
+
+    def __init__(self, *, timeout: float = TIMEOUT, start_timeout: float = START_TIMEOUT) -> None:
+        self._timeout = timeout
+        self._start_timeout = start_timeout
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def worker(self, interpreter: str) -> Worker:
+        """Return the worker of one interpreter package."""
+        if interpreter not in self._workers:
+            self._workers[interpreter] = Worker(
+                interpreter, timeout=self._timeout, start_timeout=self._start_timeout
+            )
+        return self._workers[interpreter]
+
+    def open(self, runtime: Runtime, model: bytes) -> LoadedModel:
+        """Load a model on a runtime; errors as `Worker.load`. Use it in a ``with``, which unloads the model."""
+        return self.worker(runtime.interpreter).load(model, delegate=runtime.delegate)
+
+    def close(self) -> None:
+        """End every worker process."""
+        for worker in self._workers.values():
+            worker.close()

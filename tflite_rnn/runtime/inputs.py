@@ -1,0 +1,93 @@
+"""Random inputs that fit a model's signature, in the sizes that tell good recurrent models from bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from tflite_rnn.runtime.errors import CheckError
+from tflite_rnn.runtime.signature import Array, Shape, Signature, TensorSpec
+
+#: (batch, time): the smallest, a longer one, both dimensions changed at once, and back to one seen before.
+SIZES: Final = ((1, 1), (1, 20), (7, 5), (1, 20))
+
+
+def example_inputs(
+    signature: Signature, rng: np.random.Generator, *, batch: int, time: int, time_major: bool
+) -> dict[str, Array]:
+    """Make one set of random inputs.
+
+    Floats are standard normal; rank-1 integers are sequence lengths in [0, time], where a static time dimension
+    of a sequence of rank 3 or more takes precedence over ``time``; other integers are 0 or 1; bool is random.
+
+    A dynamic dimension is filled by its place. If the two leading dimensions are dynamic, or the rank is 3 or
+    more, they are (time, batch) if ``time_major``, else (batch, time). A dynamic leading dimension alone, at
+    rank 1 or 2, is the batch; a dynamic second dimension alone, at rank 2, goes by the layout again.
+
+    Raises:
+        CheckError: if a later dimension is dynamic, or a dtype is none of the above.
+    """
+    sizes = (time, batch) if time_major else (batch, time)
+    longest = _longest(signature, time, time_major=time_major)
+    return {spec.name: _random(spec, _filled(spec, batch, sizes), longest, rng) for spec in signature.inputs}
+
+
+def example_cases(
+    signature: Signature,
+    rng: np.random.Generator,
+    *,
+    time_major: bool = False,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+) -> tuple[dict[str, Array], ...]:
+    """Make inputs for each (batch, time) of ``sizes``, less those whose shapes repeat the case before.
+
+    A model without dynamic dimensions thus has one case. Errors as `example_inputs`.
+    """
+    cases: list[dict[str, Array]] = []
+    for batch, time in sizes:
+        case = example_inputs(signature, rng, batch=batch, time=time, time_major=time_major)
+        if not cases or _shapes(case) != _shapes(cases[-1]):
+            cases.append(case)
+    return tuple(cases)
+
+
+def _shapes(case: dict[str, Array]) -> list[tuple[int, ...]]:
+    return [array.shape for array in case.values()]
+
+
+def _longest(signature: Signature, time: int, *, time_major: bool) -> int:
+    """The number of steps every sequence has: no sequence length may exceed it."""
+    axis = 0 if time_major else 1
+    steps = [spec.shape[axis] for spec in signature.inputs if len(spec.shape) >= 3]
+    return min([size for size in steps if size is not None], default=time)
+
+
+def _filled(spec: TensorSpec, batch: int, sizes: tuple[int, int]) -> tuple[int, ...]:
+    if None in spec.shape[2:]:
+        raise CheckError(
+            f"input {spec.name!r} has the shape {_text(spec.shape)}: only the batch and time dimensions, "
+            "the first two, can be filled by example; give the inputs yourself"
+        )
+    leading = (batch, *sizes[1:]) if _is_batch_alone(spec.shape) else sizes
+    return tuple(leading[axis] if size is None else size for axis, size in enumerate(spec.shape))
+
+
+def _is_batch_alone(shape: Shape) -> bool:
+    return len(shape) == 1 or (len(shape) == 2 and shape[0] is None and shape[1] is not None)
+
+
+def _text(shape: Shape) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _random(spec: TensorSpec, shape: tuple[int, ...], longest: int, rng: np.random.Generator) -> Array:
+    if spec.dtype.kind == "f":
+        return np.asarray(rng.standard_normal(shape), spec.dtype)
+    if spec.dtype.kind == "b":
+        return np.asarray(rng.integers(0, 2, shape), spec.dtype)
+    if spec.dtype.kind in "iu":
+        highest = longest if len(shape) == 1 else 1
+        return np.asarray(rng.integers(0, highest, shape, endpoint=True), spec.dtype)
+    raise CheckError(f"input {spec.name!r} is {spec.dtype}: no example can be made; give the inputs yourself")

@@ -1,0 +1,82 @@
+"""The runtimes a model is proven on: three interpreters, each with and without its default delegate."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from typing import Final
+
+TFLITE_RUNTIME: Final = "tflite-runtime"
+AI_EDGE_LITERT: Final = "ai-edge-litert"
+TF_LITE: Final = "tf.lite"
+
+_PACKAGES: Final = {
+    TFLITE_RUNTIME: "tflite_runtime",
+    AI_EDGE_LITERT: "ai_edge_litert",
+    TF_LITE: "tensorflow",
+}
+# TensorFlow is one package under several names of distributions; the first one present gives the version.
+_DISTRIBUTIONS: Final = {
+    TFLITE_RUNTIME: ("tflite-runtime", "tflite-runtime-nightly"),
+    AI_EDGE_LITERT: ("ai-edge-litert", "ai-edge-litert-nightly"),
+    TF_LITE: ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly"),
+}
+INTERPRETERS: Final = tuple(_PACKAGES)
+
+UNKNOWN_VERSION: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An interpreter, with its default delegate (XNNPACK) or without any.
+
+    Raises:
+        ValueError: if ``interpreter`` is not one of `INTERPRETERS`.
+    """
+
+    interpreter: str
+    delegate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.interpreter not in INTERPRETERS:
+            raise ValueError(
+                f"no interpreter is called {self.interpreter!r}; choose from {', '.join(INTERPRETERS)}"
+            )
+
+    @property
+    def label(self) -> str:
+        """The name people read: ``ai-edge-litert`` or ``ai-edge-litert, no delegate``."""
+        return self.interpreter if self.delegate else f"{self.interpreter}, no delegate"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+RUNTIMES: Final = tuple(
+    Runtime(interpreter, delegate) for interpreter in INTERPRETERS for delegate in (True, False)
+)
+
+
+def installed_runtimes() -> dict[Runtime, str]:
+    """Return the runtimes that can be imported here, in the order of `RUNTIMES`, with their versions.
+
+    Nothing is imported to find out. A package without metadata has the version `UNKNOWN_VERSION`.
+    """
+    versions = {name: _version(name) for name in INTERPRETERS if _is_installed(_PACKAGES[name])}
+    return {runtime: versions[runtime.interpreter] for runtime in RUNTIMES if runtime.interpreter in versions}
+
+
+def _is_installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    # An uninstalled package can leave an empty folder behind, which Python finds as a namespace without origin.
+    return spec is not None and spec.origin is not None
+
+
+def _version(interpreter: str) -> str:
+    for distribution in _DISTRIBUTIONS[interpreter]:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return UNKNOWN_VERSION
