@@ -1,0 +1,120 @@
+"""tflite-rnn: recurrent networks to TensorFlow Lite, exactly.
+
+Author a network with `dynamic_rnn` and the cells below, compile it with `convert`, and prove the file with
+`check`::
+
+    import tensorflow as tf
+    import tflite_rnn as rnn
+
+    cell = rnn.MultiRNNCell([rnn.LSTMCell(50), rnn.LSTMCell(50)])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 59], tf.float32, name="chars")])
+    def embed(chars):                                   # time-major [T, B, 59]
+        outputs, state = rnn.dynamic_rnn(cell, chars, dtype=tf.float32)
+        return {"embedding": outputs[-1], "state": state}
+
+    converted = rnn.convert(embed)
+    converted.save("embed.tflite")
+    print(rnn.check(converted, embed))
+
+`tflite_rnn.nn` holds the frontend in TensorFlow's own flavour, `tflite_rnn.runtime` the harness (it needs no
+TensorFlow), `tflite_rnn.testing` an assertion for pytest. Names are imported when they are first used, so that
+``import tflite_rnn`` is cheap and works where TensorFlow is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converter.convert import Converted, convert
+    from converter.errors import (
+        ConversionError,
+        ModelFileError,
+        Rejection,
+        SourceError,
+        TfliteRnnError,
+    )
+    from converter.report import Report
+    from tflite_rnn import nn, runtime, testing
+    from tflite_rnn.checking import check
+    from tflite_rnn.nn import BasicRNNCell, LSTMCell, LSTMStateTuple, MultiRNNCell
+    from tflite_rnn.nn.lite import dynamic_rnn
+    from tflite_rnn.runtime import ParityReport
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BasicRNNCell": "tflite_rnn.nn",
+    "ConversionError": "converter.errors",
+    "Converted": "converter.convert",
+    "LSTMCell": "tflite_rnn.nn",
+    "LSTMStateTuple": "tflite_rnn.nn",
+    "ModelFileError": "converter.errors",
+    "MultiRNNCell": "tflite_rnn.nn",
+    "ParityReport": "tflite_rnn.runtime",
+    "Rejection": "converter.errors",
+    "Report": "converter.report",
+    "SourceError": "converter.errors",
+    "TfliteRnnError": "converter.errors",
+    "check": "tflite_rnn.checking",
+    "convert": "converter.convert",
+    "dynamic_rnn": "tflite_rnn.nn.lite",
+    "nn": "tflite_rnn.nn",
+    "runtime": "tflite_rnn.runtime",
+    "testing": "tflite_rnn.testing",
+}
+
+__all__ = [
+    "BasicRNNCell",
+    "ConversionError",
+    "Converted",
+    "LSTMCell",
+    "LSTMStateTuple",
+    "ModelFileError",
+    "MultiRNNCell",
+    "ParityReport",
+    "Rejection",
+    "Report",
+    "SourceError",
+    "TfliteRnnError",
+    "check",
+    "convert",
+    "dynamic_rnn",
+    "nn",
+    "runtime",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _check_converter()
+    try:
+        module = importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise ImportError(
+            f"tflite_rnn.{name} needs TensorFlow: pip install 'tflite-rnn[tensorflow]'", name="tensorflow"
+        ) from error
+    return module if home == f"{__name__}.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+def _check_converter() -> None:
+    """Make sure that ``converter`` is ours: it is a common name for a module of one's own."""
+    package = importlib.import_module("converter")
+    if getattr(package, "DISTRIBUTION", None) != "tflite-rnn":
+        place = getattr(package, "__file__", None) or "an unknown place"
+        raise ImportError(
+            f"tflite_rnn needs its package 'converter', but another module of that name shadows it: {place}; "
+            "rename that module, or run from another directory",
+            name="converter",
+        )

@@ -1,0 +1,220 @@
+"""The command line: ``tflite-rnn convert``, ``inspect`` and ``check``.
+
+Exit status: 0 if all is well, 1 if a check found a difference, 2 if the input is bad.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+import numpy as np
+from rich.console import Console
+
+import tflite_rnn
+from converter.errors import SourceError, TfliteRnnError
+from converter.files import check_writable
+from converter.flatbuffer import read_file, read_model
+from tflite_rnn.runtime import RUNTIMES, ParityReport, Runtime
+from tflite_rnn.runtime.signature import Array
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BAD_INPUT = 2
+DIFFERENCE = 1
+
+
+def _reports_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Answer the errors that tflite-rnn raises on purpose with one message and exit status 2."""
+
+    @wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except TfliteRnnError as error:
+            Console(stderr=True, soft_wrap=True, highlight=False).print("error:", str(error), markup=False)
+            sys.exit(BAD_INPUT)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
+def main() -> None:
+    """Compile recurrent networks to TensorFlow Lite, exactly, and prove it."""
+
+
+@main.command()
+@click.argument("source", metavar="SAVED_MODEL_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "--output_file",
+    "output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The .tflite to write.",
+)
+@click.option(
+    "--signature-key",
+    "--saved_model_signature_key",
+    "signature_key",
+    help="Which signature of the SavedModel; its serving_default or only one if not given.",
+)
+@_reports_errors
+def convert(source: Path, output: Path, signature_key: str | None) -> None:
+    """Convert a SavedModel to a .tflite of builtin ops.
+
+    Every recurrence becomes a fused op; whatever cannot be lowered exactly is refused by name.
+
+    \b
+    Example:
+      tflite-rnn convert saved_model/ -o model.tflite
+    """
+    check_writable(output)
+    console = Console(highlight=False, soft_wrap=True)
+    with console.status(f"converting {source}"):
+        _import_tensorflow(source)
+        converted = tflite_rnn.convert(source, signature_key=signature_key)
+    converted.save(output)
+    console.print(str(converted.report), markup=False)
+    console.print(f"wrote {output}", markup=False)
+
+
+@main.command()
+@click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@_reports_errors
+def inspect(model: Path) -> None:
+    """Show the signature, ops, tensors, states and size of a .tflite."""
+    from tflite_rnn.inspection import describe
+
+    data = read_file(model)
+    tables = describe(read_model(data, source=str(model)), title=str(model), size=len(data))
+    Console(highlight=False).print(tables)
+
+
+@main.command()
+@click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    required=True,
+    metavar="SAVED_MODEL_DIR",
+    type=click.Path(path_type=Path),
+    help="The float reference: the SavedModel that the file was converted from.",
+)
+@click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
+@click.option(
+    "--runtime",
+    "labels",
+    multiple=True,
+    type=click.Choice([runtime.label for runtime in RUNTIMES]),
+    help="A runtime to check on; may be given several times. Every installed one if not given.",
+)
+@click.option(
+    "--inputs",
+    "inputs_file",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Inputs to try, an array per input name. Random ones in several sizes if not given.",
+)
+@click.option(
+    "--invokes", default=3, show_default=True, type=click.IntRange(1), help="Runs of each input in a row."
+)
+@click.option("--atol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Absolute tolerance.")
+@click.option("--rtol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Relative tolerance.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
+@_reports_errors
+def check(
+    model: Path,
+    against: Path,
+    signature_key: str | None,
+    labels: tuple[str, ...],
+    inputs_file: Path | None,
+    invokes: int,
+    atol: float,
+    rtol: float,
+    seed: int,
+) -> None:
+    """Run a .tflite on real interpreters and compare it with its float reference.
+
+    Exit status 0 if every output agrees on every runtime, 1 if not.
+
+    \b
+    Example:
+      tflite-rnn check model.tflite --against saved_model/
+    """
+    read_model(read_file(model), source=str(model))
+    inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
+    console = Console(highlight=False, soft_wrap=True)
+    with console.status(f"checking {model}") as status:
+        _import_tensorflow(against)
+
+        def progress(runtime: Runtime, case: int, cases: int) -> None:
+            status.update(f"checking {model} on {runtime.label}, case {case} of {cases}")
+
+        report: ParityReport = tflite_rnn.check(
+            model,
+            against,
+            inputs=inputs,
+            runtimes=[runtime for runtime in RUNTIMES if runtime.label in labels] or None,
+            invokes=invokes,
+            atol=atol,
+            rtol=rtol,
+            signature_key=signature_key,
+            seed=seed,
+            progress=progress,
+        )
+    console.print(str(report), markup=False)
+    sys.exit(0 if report.ok else DIFFERENCE)
+
+
+def _read_inputs(path: Path) -> Mapping[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SourceError(f"{path}: not an .npz file of input arrays: {error}") from error
+
+
+def _import_tensorflow(source: Path) -> None:
+    """Import TensorFlow without its greetings; they would stand between the user and the answer."""
+    if not source.exists():
+        raise SourceError(f"{source}: no such file or directory")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    try:
+        with _quiet_stderr():
+            import tensorflow as tf  # noqa: F401  # imported for its greetings alone
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise TfliteRnnError(
+            "this command needs TensorFlow, which is not installed: pip install 'tflite-rnn[tensorflow]'"
+        ) from error
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep what native code prints to stderr from the terminal; show it after all if the block fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sink.seek(0)
+            os.write(saved, sink.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
