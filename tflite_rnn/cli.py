@@ -31,6 +31,9 @@ T = TypeVar("T")
 BAD_INPUT = 2
 DIFFERENCE = 1
 
+FILE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
 
 def _reports_errors(command: Callable[P, T]) -> Callable[P, T]:
     """Answer the errors that tflite-rnn raises on purpose with one message and exit status 2."""
@@ -83,7 +86,8 @@ def convert(source: Path, output: Path, signature_key: str | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"converting {source}"):
         _import_tensorflow(source)
-        converted = tflite_rnn.convert(source, signature_key=signature_key)
+        with _quiet_stderr():
+            converted = tflite_rnn.convert(source, signature_key=signature_key)
     converted.save(output)
     console.print(str(converted.report), markup=False)
     console.print(f"wrote {output}", markup=False)
@@ -98,7 +102,7 @@ def inspect(model: Path) -> None:
 
     data = read_file(model)
     tables = describe(read_model(data, source=str(model)), title=str(model), size=len(data))
-    Console(highlight=False).print(tables)
+    Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH).print(tables)
 
 
 @main.command()
@@ -203,13 +207,15 @@ def _import_tensorflow(source: Path) -> None:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep what native code prints to stderr from the terminal; show it after all if the block fails."""
+    """Keep what native code prints to stderr from the terminal; show it only if the block fails unexpectedly."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
         try:
             yield
+        except TfliteRnnError:
+            raise
         except BaseException:
             sink.seek(0)
             os.write(saved, sink.read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -12,57 +13,31 @@ from converter.ir import Graph, Op, Program, Recurrence, TfliteOp, Value
 
 
 def describe(program: Program, *, title: str, size: int) -> Group:
-    """Return the tables that describe ``program``, read from a file of ``size`` bytes."""
+    """Return the tables that describe ``program``, read from a file of ``size`` bytes.
+
+    Tensors are numbered as in the last table, where their names and types are.
+    """
     weights = sum(_bytes(value) for graph in program.graphs for value in graph.values())
     head = f"[bold]{escape(title)}[/bold]: {size:,} bytes, of which {weights:,} are constants"
     described = f"{head}\n{escape(program.description)}" if program.description else head
-    return Group(described, *_signature_tables(program), *_graph_tables(program), _counts(program))
+    parts: list[str | Table] = [described, *_signatures(program), _counts(program)]
+    for graph in program.graphs:
+        numbers = {value: number for number, value in enumerate(graph.values())}
+        parts += [*_states(graph, numbers), _ops(graph, numbers), _tensors(graph, numbers)]
+    return Group(*parts)
 
 
-def _signature_tables(program: Program) -> Iterator[Table]:
+def _signatures(program: Program) -> Iterator[Table]:
     for signature in program.signatures:
         graph = program.graphs[signature.graph]
-        table = _table(f"signature {signature.key}", "", "name", "type", "tensor")
+        table = _table(f"signature {signature.key}", "", "name", "type")
         for what, names, values in (
             ("input", signature.inputs, graph.inputs),
             ("output", signature.outputs, graph.outputs),
         ):
             for name, value in zip(names, values, strict=True):
-                _row(table, what, name, str(value.type), value.name)
+                _row(table, what, name, str(value.type))
         yield table
-
-
-def _graph_tables(program: Program) -> Iterator[Table]:
-    for graph in program.graphs:
-        ops = _table(f"ops of graph {graph.name}", "#", "op", "version", "reads", "writes")
-        for number, op in enumerate(graph.ops):
-            _row(ops, str(number), _kind(op), _version(op), _names(op.operands), _names(op.results))
-        yield ops
-        tensors = _table(f"tensors of graph {graph.name}", "name", "type", "bytes", "")
-        for value in graph.values():
-            _row(
-                tensors,
-                value.name,
-                str(value.type),
-                f"{_bytes(value):,}" if value.is_constant else "",
-                _role(value),
-            )
-        yield tensors
-        if any(value.is_variable for value in graph.values()):
-            yield _states(graph)
-
-
-def _states(graph: Graph) -> Table:
-    table = _table(f"state tensors of graph {graph.name}", "name", "type", "starts from", "used by")
-    producers = graph.producers()
-    for value in graph.values():
-        if not value.is_variable:
-            continue
-        writer = producers.get(value)
-        start = "the last invoke" if writer is None else f"{_kind(writer)} at every invoke"
-        users = (_kind(op) for op in graph.ops if value in op.operands)
-        _row(table, value.name, str(value.type), start, ", ".join(users))
-    return table
 
 
 def _counts(program: Program) -> Table:
@@ -72,8 +47,36 @@ def _counts(program: Program) -> Table:
     return table
 
 
+def _states(graph: Graph, numbers: dict[Value, int]) -> Iterator[Table]:
+    states = [value for value in graph.values() if value.is_variable]
+    if not states:
+        return
+    table = _table(f"states of graph {graph.name}", "tensor", "name", "type", "starts from")
+    producers = graph.producers()
+    for value in states:
+        writer = producers.get(value)
+        start = "what the last invoke left" if writer is None else f"{_kind(writer)}, at every invoke"
+        _row(table, str(numbers[value]), value.name, str(value.type), start)
+    yield table
+
+
+def _ops(graph: Graph, numbers: dict[Value, int]) -> Table:
+    table = _table(f"ops of graph {graph.name}", "op", "version", "reads", "writes")
+    for op in graph.ops:
+        reads, writes = _listed(op.operands, numbers), _listed(op.results, numbers)
+        _row(table, _kind(op), str(op.version) if isinstance(op, TfliteOp) else "", reads, writes)
+    return table
+
+
+def _tensors(graph: Graph, numbers: dict[Value, int]) -> Table:
+    table = _table(f"tensors of graph {graph.name}", "tensor", "name", "type", "constant bytes")
+    for value, number in numbers.items():
+        _row(table, str(number), value.name, str(value.type), f"{_bytes(value):,}" if value.is_constant else "")
+    return table
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -87,19 +90,8 @@ def _kind(op: Op) -> str:
     return "RECURRENCE" if isinstance(op, Recurrence) else op.kind
 
 
-def _version(op: Op) -> str:
-    return str(op.version) if isinstance(op, TfliteOp) else ""
-
-
-def _names(values: Iterable[Value | None]) -> str:
-    """Return the names of the values that flow: constants are in the table of tensors."""
-    return "\n".join(value.name for value in values if value is not None and not value.is_constant)
-
-
-def _role(value: Value) -> str:
-    if value.is_constant:
-        return "constant"
-    return "state" if value.is_variable else ""
+def _listed(values: Iterable[Value | None], numbers: dict[Value, int]) -> str:
+    return " ".join("-" if value is None else str(numbers[value]) for value in values)
 
 
 def _bytes(value: Value) -> int:

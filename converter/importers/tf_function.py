@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import ConversionError, SourceError
+from converter.errors import ConversionError, Rejection, SourceError
 from converter.ir import Array
 
 SIGNATURE_KEY = "serving_default"
@@ -178,11 +178,26 @@ def _convert_directory(directory: str, name: str) -> bytes:
     try:
         return bytes(converter.convert())
     except (ConverterError, ValueError, RuntimeError) as error:
-        raise ConversionError(
-            f"{name}: TFLiteConverter cannot convert the ops around the recurrences: {_first_error(str(error))}"
-        ) from error
+        raise _explained(str(error), name) from error
 
 
-def _first_error(message: str) -> str:
-    lines = [line for line in message.splitlines() if "error:" in line] or message.splitlines()[:1]
-    return "\n    ".join(lines[:5])
+_TENSOR_LIST = re.compile(r'"TensorList\w*:", "([^"@]+)')
+_FAILURE = re.compile(r"error: (?:loc\(.*\): )?(.*)")
+
+
+def _explained(message: str, name: str) -> ConversionError:
+    """Return what TFLiteConverter's words mean for the user: they are about its own inner steps."""
+    loop = _TENSOR_LIST.search(message)
+    if loop is not None:
+        rejection = Rejection(
+            "static-loop",
+            f"{loop[1].rpartition('/')[0]} ({name})",
+            "a loop whose step no cell of this tool describes (a cell of your own, an activation without a Keras "
+            "name) collects outputs of unknown size, and TFLiteConverter has no builtin op for that",
+            "fix the batch and time dimensions in the input signature, or use one of the cells and activations "
+            "of tflite_rnn.nn",
+        )
+        return ConversionError("cannot convert the model", [rejection])
+    failures = dict.fromkeys(_FAILURE.findall(message)) or message.splitlines()[:1]
+    reasons = "\n    ".join(list(failures)[:5])
+    return ConversionError(f"{name}: TFLiteConverter cannot convert the ops around the recurrences: {reasons}")

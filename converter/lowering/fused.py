@@ -21,7 +21,7 @@ from converter.lowering.emit import Emitter
 from converter.lowering.operands import LstmOperand, RnnOperand
 
 # Values of the schema's ActivationFunctionType.
-_ACTIVATIONS: Mapping[Activation, int] = {
+ACTIVATIONS: Mapping[Activation, int] = {
     Activation.LINEAR: 0,
     Activation.RELU: 1,
     Activation.RELU6: 3,
@@ -86,7 +86,7 @@ def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emi
     for position, (name, array) in _lstm_weights(cell).items():
         operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
     options = {
-        "fusedActivationFunction": _ACTIVATIONS[cell.activation],
+        "fusedActivationFunction": ACTIVATIONS[cell.activation],
         "cellClip": cell.cell_clip or 0.0,
         "projClip": cell.projection_clip or 0.0,
         "timeMajor": op.time_major,
@@ -127,7 +127,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
         (RnnOperand.BIAS, "bias", cell.gate.bias),
     ):
         operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
-    options = {"fusedActivationFunction": _ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
+    options = {"fusedActivationFunction": ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
     emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options, options_type="SequenceRNNOptions")
 
 

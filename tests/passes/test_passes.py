@@ -47,7 +47,7 @@ def with_state(*makers: Op, state: tuple[Value | None, ...]) -> Program:
     x = next(value for op in makers for value in op.operands if value is not None) if makers else None
     x = x or tensor("x", None, None, 3)
     op = recurrence(lstm_cell(), x, initial_state=state)
-    return program([x], [*makers, op], [op.output, *op.final_state])  # type: ignore[list-item]  # ops of any kind
+    return program([x], [*makers, op], [op.output, *op.final_state])
 
 
 def the_state(source: Program) -> tuple[Value | None, ...]:
@@ -114,7 +114,7 @@ def test_resolve_state_keeps_a_state_that_is_filled_with_another_number() -> Non
     dims = constant("dims", np.array([2, 4], np.int32))
     fill = TfliteOp("FILL", (dims, constant("one", np.array(1, np.float32))), (tensor("filled", 2, 4),))
     op = recurrence(lstm_cell(), x, initial_state=(fill.results[0], None))
-    before = program([x], [fill, op], [op.output])  # type: ignore[list-item]  # ops of any kind
+    before = program([x], [fill, op], [op.output])
     assert the_state(transformed(RESOLVE_STATE, before)) == (fill.results[0], None)
 
 
@@ -145,7 +145,7 @@ def test_dead_code_keeps_ops_with_effects() -> None:
     op = recurrence(lstm_cell(), x)
     handle = Value("handle", TensorType(DType.RESOURCE, ()))
     effects = [TfliteOp("VAR_HANDLE", (), (handle,)), TfliteOp("ASSIGN_VARIABLE", (handle, x), ())]
-    before = program([x], [*effects, op], [op.output])  # type: ignore[list-item]  # ops of any kind
+    before = program([x], [*effects, op], [op.output])
     assert len(list(run_passes(before, (DEAD_CODE,)).ops())) == 3
 
 

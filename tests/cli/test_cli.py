@@ -1,0 +1,173 @@
+"""The command line as its user meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from converter.convert import compile_program
+from tests.programs import lstm_cell, stack
+from tflite_rnn.cli import main
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return compile_program(stack([lstm_cell()])).save(tmp_path / "model.tflite")
+
+
+def refused(*arguments: str | Path) -> str:
+    """Run a command that must fail on its input; return its one message."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def test_help_names_the_commands() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert [name for name in ("convert", "inspect", "check") if name not in result.output] == []
+
+
+# --- inspect ---------------------------------------------------------------------------------------------------
+
+
+def test_inspect_shows_signature_ops_states_tensors_and_size(model: Path) -> None:
+    result = run("inspect", model)
+    assert result.exit_code == 0, result.output
+    for words in (
+        f"{model.stat().st_size:,} bytes",
+        "signature serving_default",
+        "float32[?,?,3]",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "layer_0/cell_state",
+        "CONCATENATION, at every invoke",
+    ):
+        assert words in result.output
+
+
+def test_inspect_refuses_a_missing_file(tmp_path: Path) -> None:
+    assert "cannot read the model: No such file" in refused("inspect", tmp_path / "none.tflite")
+
+
+def test_inspect_refuses_a_directory(tmp_path: Path) -> None:
+    assert "cannot read the model: Is a directory" in refused("inspect", tmp_path)
+
+
+def test_inspect_refuses_random_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "random.tflite"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    assert "not a TFLite model" in refused("inspect", path)
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["check", "--against", "anything"]])
+def test_a_truncated_file_is_refused(model: Path, command: list[str]) -> None:
+    model.write_bytes(model.read_bytes()[:900])
+    assert "damaged or truncated TFLite model (900 bytes)" in refused(command[0], model, *command[1:])
+
+
+# --- convert and check -----------------------------------------------------------------------------------------
+
+
+def test_convert_refuses_a_missing_source(tmp_path: Path) -> None:
+    out = tmp_path / "out.tflite"
+    assert "no such file or directory" in refused("convert", tmp_path / "nothing", "-o", out)
+    assert not out.exists()
+
+
+def test_convert_refuses_a_source_that_is_a_file(model: Path, tmp_path: Path) -> None:
+    assert "it is a file, a SavedModel is a directory" in refused("convert", model, "-o", tmp_path / "out.tflite")
+
+
+def test_convert_refuses_a_directory_that_is_no_saved_model(tmp_path: Path) -> None:
+    assert "holds no saved_model.pb" in refused("convert", tmp_path, "-o", tmp_path / "out.tflite")
+
+
+@pytest.mark.parametrize("place", ["nowhere/out.tflite", "."])
+def test_convert_refuses_an_output_that_cannot_be_written_before_any_work(tmp_path: Path, place: str) -> None:
+    assert "cannot write there" in refused("convert", tmp_path / "nothing", "-o", tmp_path / place)
+
+
+def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:
+    result = run("convert", tmp_path)
+    assert result.exit_code == 2
+    assert "Missing option '-o'" in result.output
+
+
+def test_check_refuses_inputs_that_are_no_archive(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "inputs.npz"
+    broken.write_bytes(b"no archive")
+    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--inputs", broken)
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two SavedModels: ``good``, and ``refused`` for its linear activation."""
+    import tensorflow as tf
+
+    import tflite_rnn as rnn
+
+    root = tmp_path_factory.mktemp("saved_models")
+    for name, cell in (("good", rnn.LSTMCell(4)), ("refused", rnn.LSTMCell(4, activation="linear"))):
+        module = tf.Module()
+        module.cell = cell
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.float32, name="x")])
+        def serve(x, cell=cell):
+            outputs, state = rnn.dynamic_rnn(cell, x, dtype=tf.float32)
+            return {"outputs": outputs, "c": state.c}
+
+        tf.saved_model.save(module, str(root / name), signatures=serve)
+    return root
+
+
+@pytest.mark.tensorflow
+@pytest.mark.runtime
+def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.tflite"
+    converted = run("convert", saved_models / "good", "-o", out)
+    assert converted.exit_code == 0, converted.output
+    assert "rnn/lstm_cell: lstm(units=4, activation=tanh) -> fused" in converted.output
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+    inputs = tmp_path / "inputs.npz"
+    np.savez(inputs, x=np.ones((4, 2, 3), np.float32))
+    chosen = ("--runtime", "ai-edge-litert", "--inputs", inputs)
+    agreed = run("check", out, "--against", saved_models / "good", *chosen)
+    assert agreed.exit_code == 0, agreed.output
+    assert "PASS: 2 of 2 rows ok" in agreed.output
+    differed = run("check", out, "--against", saved_models / "good", *chosen, "--atol", "0", "--rtol", "0")
+    assert differed.exit_code == 1, differed.output
+    assert "FAIL" in differed.output
+
+
+@pytest.mark.tensorflow
+def test_a_refused_model_leaves_no_file(saved_models: Path, tmp_path: Path) -> None:
+    message = refused("convert", saved_models / "refused", "-o", tmp_path / "out.tflite")
+    assert "the fused LSTM has no linear activation [lstm-activation]" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.tensorflow
+@pytest.mark.runtime
+def test_the_installed_command_works_and_is_quiet(saved_models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.tflite"
+    command = [
+        str(Path(sys.executable).with_name("tflite-rnn")),
+        "convert",
+        str(saved_models / "good"),
+        "-o",
+        str(out),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"wrote {out}\n")

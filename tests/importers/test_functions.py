@@ -1,0 +1,336 @@
+"""Functions and SavedModels: what they are called, how they are refused, and what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tflite_rnn as rnn
+from converter.convert import open_source
+from converter.importers.tf_function import flatten_function
+from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
+
+QUICK = [
+    Runtime(interpreter, delegate)
+    for interpreter in (TFLITE_RUNTIME, AI_EDGE_LITERT)
+    for delegate in (True, False)
+]
+X = tf.TensorSpec([None, None, 3], tf.float32, name="x")
+
+
+def function(cell: object, spec: tf.TensorSpec = X, **options: object) -> object:
+    @tf.function(input_signature=[spec])
+    def model(x):
+        outputs, state = rnn.dynamic_rnn(cell, x, dtype=spec.dtype, **options)
+        return {"outputs": outputs, "state": state}
+
+    return model
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def test_nested_outputs_are_called_by_their_path() -> None:
+    cells = rnn.MultiRNNCell([rnn.LSTMCell(2), rnn.BasicRNNCell(2)])
+    flat = flatten_function(function(cells))
+    assert flat.input_names == ("x",)
+    assert flat.output_names == ("outputs", "state_0_c", "state_0_h", "state_1")
+
+
+@pytest.mark.parametrize(
+    ("returned", "names"),
+    [
+        (lambda x: x + 1.0, ("output_0",)),
+        (lambda x: (x + 1.0, [x + 2.0, x + 3.0]), ("output_0", "output_1_0", "output_1_1")),
+        (lambda x: {"b": x + 1.0, "a": {"odd name!": x + 2.0}}, ("a_odd_name_", "b")),
+    ],
+)
+def test_outputs_without_names_get_numbers(returned: object, names: tuple[str, ...]) -> None:
+    flat = flatten_function(tf.function(returned, input_signature=[X]))
+    assert flat.output_names == names
+    inputs = {"x": np.ones((1, 1, 3), np.float32)}
+    assert set(flat(inputs)) == set(names)
+
+
+def test_nested_inputs_are_called_by_their_specifications() -> None:
+    pair = {"left": tf.TensorSpec([2], name="left"), "right": tf.TensorSpec([2], name="right")}
+    flat = flatten_function(tf.function(lambda pair: pair["left"] - pair["right"], input_signature=[pair]))
+    assert flat.input_names == ("left", "right")
+    got = flat({"left": np.array([3, 4], np.float32), "right": np.array([1, 1], np.float32)})
+    np.testing.assert_array_equal(got["output_0"], [2, 3])
+
+
+def test_a_converted_file_keeps_the_names(pool: WorkerPool) -> None:
+    cells = rnn.MultiRNNCell([rnn.LSTMCell(2), rnn.BasicRNNCell(2)])
+    converted = rnn.convert(function(cells))
+    with pool.open(Runtime(AI_EDGE_LITERT), converted.model) as running:
+        assert [spec.name for spec in running.signature.inputs] == ["x"]
+        assert {spec.name for spec in running.signature.outputs} == {
+            "outputs",
+            "state_0_c",
+            "state_0_h",
+            "state_1",
+        }
+    assert [value.name for value in converted.program.main.inputs] == ["x"]
+    assert [record.name for record in converted.report.lowerings] == [
+        "rnn/multi_rnn_cell/cell_0/lstm_cell",
+        "rnn/multi_rnn_cell/cell_1/basic_rnn_cell",
+    ]
+
+
+# --- refusals --------------------------------------------------------------------------------------------------
+
+
+def test_a_function_without_an_input_signature_is_refused() -> None:
+    with pytest.raises(rnn.SourceError, match="no input_signature; give it one"):
+        rnn.convert(tf.function(lambda x: x))
+
+
+def test_something_that_is_no_model_is_refused() -> None:
+    with pytest.raises(rnn.SourceError, match="cannot convert 3: expected a"):
+        rnn.convert(3)
+
+
+def test_a_function_without_outputs_is_refused() -> None:
+    with pytest.raises(rnn.SourceError, match="returns no tensor"):
+        rnn.convert(tf.function(lambda _: None, input_signature=[X]))
+
+
+def test_outputs_of_one_name_are_refused() -> None:
+    clash = tf.function(lambda x: {"a b": x, "a_b": x}, input_signature=[X])
+    with pytest.raises(rnn.SourceError, match="two outputs are called a_b"):
+        rnn.convert(clash)
+
+
+REFUSED = {
+    "linear": ({"activation": "linear"}, "lstm-activation"),
+    "cell_clip": ({"cell_clip": 0.0}, "lstm-zero-clip"),
+    "proj_clip": ({"num_proj": 2, "proj_clip": 0.0}, "lstm-zero-clip"),
+    "wide": ({"num_proj": 5}, "lstm-wide-projection"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_lstm_that_the_fused_op_gets_wrong_is_refused(name: str) -> None:
+    options, rule = REFUSED[name]
+    with pytest.raises(rnn.ConversionError) as caught:
+        rnn.convert(function(rnn.LSTMCell(4, **options)))
+    assert [rejection.rule for rejection in caught.value.rejections] == [rule]
+    assert "rnn/lstm_cell" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [tf.float64, tf.float16])
+def test_another_float_than_float32_is_refused(dtype: tf.DType) -> None:
+    with pytest.raises(rnn.ConversionError, match=f"the weight kernel is {dtype.name}") as caught:
+        rnn.convert(function(rnn.LSTMCell(4), tf.TensorSpec([None, None, 3], dtype, name="x")))
+    assert caught.value.rejections[0].rule == "float32-only"
+
+
+def test_sequence_length_is_refused() -> None:
+    with pytest.raises(rnn.ConversionError, match="no sequence_length"):
+        rnn.convert(function(rnn.LSTMCell(4), tf.TensorSpec([5, 2, 3], name="x"), sequence_length=[1, 2]))
+
+
+def test_a_step_that_no_cell_describes_is_refused_for_unknown_sizes_and_exact_for_known_ones(
+    pool: WorkerPool,
+) -> None:
+    cell = rnn.LSTMCell(4, activation=tf.math.sin)
+    with pytest.raises(rnn.ConversionError, match="a loop whose step no cell of this tool describes"):
+        rnn.convert(function(cell))
+    fixed = function(cell, tf.TensorSpec([5, 2, 3], name="x"))
+    converted = rnn.convert(fixed)
+    assert converted.report.op_counts["WHILE"] == 1
+    assert "no recurrence was found" in str(converted.report)
+    rnn.testing.assert_parity(converted, fixed, pool=pool, runtimes=QUICK)
+
+
+def test_an_op_that_tflite_lacks_is_refused_by_name() -> None:
+    model = tf.function(tf.math.bessel_i0, input_signature=[X])
+    with pytest.raises(rnn.ConversionError, match="no TFLite builtin") as caught:
+        rnn.convert(model)
+    assert "BesselI0" in str(caught.value)
+
+
+# --- what becomes of them --------------------------------------------------------------------------------------
+
+
+def test_everything_at_once_is_exact(pool: WorkerPool) -> None:
+    cells = rnn.MultiRNNCell(
+        [
+            rnn.LSTMCell(5, use_peepholes=True, num_proj=3, cell_clip=0.5, proj_clip=0.4),
+            rnn.BasicRNNCell(4, activation=tf.nn.relu6),
+            rnn.LSTMCell(3, activation=tf.nn.relu, forget_bias=0.5, state_is_tuple=True),
+        ]
+    )
+    model = function(cells)
+    converted = rnn.convert(model)
+    assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 2
+    assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_RNN"] == 1
+    rnn.testing.assert_parity(converted, model, pool=pool)
+
+
+def test_the_other_flavour_is_batch_major(pool: WorkerPool) -> None:
+    cell = rnn.LSTMCell(4)
+
+    @tf.function(input_signature=[X])
+    def model(x):
+        outputs, state = rnn.nn.dynamic_rnn(cell, x, dtype=tf.float32)
+        return outputs, state
+
+    converted = rnn.convert(model)
+    assert "TRANSPOSE" not in converted.report.op_counts
+    rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
+
+
+def test_a_given_initial_state_is_an_input(pool: WorkerPool) -> None:
+    cell = rnn.LSTMCell(4)
+    state = rnn.LSTMStateTuple(*(tf.TensorSpec([None, 4], name=name) for name in "ch"))
+
+    @tf.function(input_signature=[X, state])
+    def model(x, state):
+        outputs, final = rnn.dynamic_rnn(cell, x, initial_state=state)
+        return {"outputs": outputs, "final": final}
+
+    converted = rnn.convert(model)
+    rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
+
+
+def test_a_zero_state_spelled_out_costs_nothing() -> None:
+    cell = rnn.LSTMCell(4)
+
+    @tf.function(input_signature=[X])
+    def spelled(x):
+        return rnn.dynamic_rnn(cell, x, initial_state=cell.zero_state(tf.shape(x)[1], tf.float32))[0]
+
+    @tf.function(input_signature=[X])
+    def plain(x):
+        return rnn.dynamic_rnn(cell, x, dtype=tf.float32)[0]
+
+    assert rnn.convert(spelled).report.op_counts == rnn.convert(plain).report.op_counts
+
+
+def test_two_recurrences_with_layers_around_them_are_exact(pool: WorkerPool) -> None:
+    table = tf.Variable(tf.random.stateless_normal([11, 6], seed=[1, 2]))
+    dense = tf.Variable(tf.random.stateless_normal([4, 3], seed=[3, 4]))
+    first, second = rnn.LSTMCell(4, name="first"), rnn.BasicRNNCell(5, name="second")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name="tokens")])
+    def model(tokens):
+        outputs, state = rnn.nn.dynamic_rnn(first, tf.gather(table, tokens), dtype=tf.float32, scope="encoder")
+        between = tf.nn.relu(tf.matmul(outputs, dense))
+        _, last = rnn.nn.dynamic_rnn(second, between, dtype=tf.float32, scope="decoder")
+        return {"classes": tf.nn.softmax(last), "cell": 2.0 * state.c}
+
+    converted = rnn.convert(model)
+    assert [record.name for record in converted.report.lowerings] == ["encoder/first", "decoder/second"]
+    rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
+
+
+def test_a_fixed_batch_behind_a_computed_shape_is_exact(pool: WorkerPool) -> None:
+    cell = rnn.LSTMCell(8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2, 6], name="x")])
+    def model(x):
+        split = tf.reshape(x, [tf.shape(x)[0], 2, tf.shape(x)[2] // 2, 2])
+        return rnn.dynamic_rnn(cell, tf.reshape(split[..., 0], [-1, 2, 3]), dtype=tf.float32)
+
+    rnn.testing.assert_parity(rnn.convert(model), model, pool=pool, runtimes=QUICK)
+
+
+def test_one_source_gives_the_same_bytes_twice() -> None:
+    model = function(rnn.LSTMCell(4))
+    first = rnn.convert(model).model
+    function(rnn.LSTMCell(9)).get_concrete_function()
+    assert rnn.convert(model).model == first
+    assert rnn.convert(model.get_concrete_function()).model == first
+
+
+def test_a_conversion_is_saved_whole(tmp_path: Path) -> None:
+    converted = rnn.convert(function(rnn.BasicRNNCell(2)))
+    path = converted.save(tmp_path / "model.tflite")
+    assert path.read_bytes() == converted.model
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(rnn.TfliteRnnError, match="cannot write there"):
+        converted.save(tmp_path / "nowhere" / "model.tflite")
+
+
+# --- SavedModels -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "saved"
+    module = tf.Module()
+    module.cell = rnn.LSTMCell(4)
+
+    @tf.function(input_signature=[X])
+    def last(x):
+        return {"last": rnn.dynamic_rnn(module.cell, x, dtype=tf.float32)[0][-1]}
+
+    @tf.function(input_signature=[X])
+    def all_steps(x):
+        return {"all": rnn.dynamic_rnn(module.cell, x, dtype=tf.float32)[0]}
+
+    tf.saved_model.save(module, str(directory), signatures={"last": last, "all_steps": all_steps})
+    return directory
+
+
+@pytest.mark.parametrize(("key", "output"), [("last", "last"), ("all_steps", "all")])
+def test_a_saved_model_converts_by_signature(saved_model: Path, key: str, output: str, pool: WorkerPool) -> None:
+    converted = rnn.convert(saved_model, signature_key=key)
+    assert converted.program.signature.outputs == (output,)
+    assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
+    report = rnn.check(converted, str(saved_model), signature_key=key, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+def test_a_choice_of_signatures_must_be_made(saved_model: Path) -> None:
+    with pytest.raises(rnn.SourceError, match=r"cannot choose among its signatures \(all_steps, last\)"):
+        rnn.convert(saved_model)
+
+
+def test_an_unknown_signature_is_refused_with_the_known_ones(saved_model: Path) -> None:
+    with pytest.raises(rnn.SourceError, match="no signature 'first'; it has: all_steps, last"):
+        open_source(saved_model, signature_key="first")
+
+
+def test_a_directory_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(rnn.SourceError, match=r"holds no saved_model\.pb"):
+        rnn.convert(tmp_path)
+
+
+def test_a_damaged_saved_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"not a protocol buffer at all")
+    with pytest.raises(rnn.SourceError, match="TensorFlow cannot load this SavedModel"):
+        rnn.convert(tmp_path)
+
+
+# --- check -----------------------------------------------------------------------------------------------------
+
+
+def test_check_sees_another_models_weights(pool: WorkerPool) -> None:
+    ours, theirs = function(rnn.LSTMCell(4)), function(rnn.LSTMCell(4))
+    report = rnn.check(rnn.convert(ours), theirs, pool=pool, runtimes=QUICK)
+    assert not report.ok
+    assert len(report.failures) == 3 * len(QUICK)
+    with pytest.raises(AssertionError, match="the model and its reference disagree"):
+        rnn.testing.assert_parity(rnn.convert(ours), theirs, pool=pool, runtimes=QUICK)
+
+
+def test_check_refuses_a_reference_with_other_inputs() -> None:
+    other = function(rnn.LSTMCell(4), tf.TensorSpec([None, None, 3], name="frames"))
+    with pytest.raises(rnn.TfliteRnnError, match=r"the model's inputs \(x\) are not the reference's \(frames\)"):
+        rnn.check(rnn.convert(function(rnn.LSTMCell(4))), other)
+
+
+def test_check_takes_a_plain_function_and_a_path(tmp_path: Path, pool: WorkerPool) -> None:
+    model = function(rnn.LSTMCell(4))
+    path = rnn.convert(model).save(tmp_path / "model.tflite")
+    flat = flatten_function(model)
+    report = rnn.check(path, flat.__call__, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
