@@ -48,6 +48,10 @@ class _Runner:
 
     models: Mapping[Runtime, Model]
     opened: list[tuple[Runtime, bytes]] = field(default_factory=list)
+    renewed: list[Runtime] = field(default_factory=list)
+
+    def renew(self, runtime: Runtime) -> None:
+        self.renewed.append(runtime)
 
     @contextmanager
     def open(self, runtime: Runtime, model: bytes) -> Iterator[_Running]:
@@ -207,6 +211,12 @@ def test_an_event_in_a_later_case_is_a_row_beside_what_was_measured(error: Excep
     assert [(row.output, row.cases, row.ok) for row in report.rows] == [("y", 1, True), (None, 0, False)]
     assert report.rows[1].worst_case == "x [1, 4]"
     assert _problem(report) == str(error)
+
+
+def test_a_runtime_that_answered_wrongly_gets_a_new_process() -> None:
+    runner = _Runner({ONE: _double, OTHER: lambda inputs: {"y": 3 * inputs["x"]}})
+    compare(b"", _double, CASES, runtimes=[ONE, OTHER], pool=runner)
+    assert runner.renewed == [OTHER]
 
 
 def test_an_error_of_the_reference_is_raised() -> None:

@@ -87,6 +87,13 @@ def test_a_bare_fused_op_leaks_its_state_and_the_second_invoke_is_wrong(pool: Wo
         assert "invoke 2:" in row.problem
 
 
+def test_a_model_is_timed_in_its_worker(pool: WorkerPool) -> None:
+    with pool.open(SMALL[0], add_model()) as model:
+        seconds = model.time(example_cases(model.signature, np.random.default_rng(0))[0], runs=3)
+    assert len(seconds) == 3
+    assert all(duration > 0 for duration in seconds)
+
+
 @pytest.mark.parametrize("runtime", SMALL, ids=str)
 def test_state_continues_over_runs_of_one_shape_and_reset_clears_it(pool: WorkerPool, runtime: Runtime) -> None:
     x = np.random.default_rng(0).standard_normal((6, 1, 3)).astype(np.float32)

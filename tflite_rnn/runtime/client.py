@@ -28,6 +28,7 @@ from tflite_rnn.runtime.messages import (
     Request,
     Reset,
     Run,
+    Time,
     Unload,
     read_message,
     write_message,
@@ -255,13 +256,22 @@ class LoadedModel:
         starts from, as on a device. Tensors are resized and allocated again only if the shapes differ from the
         last call's.
         """
-        key = self.signature.key if signature_key is None else signature_key
-        if key not in [signature.key for signature in self.signatures]:
-            keys = [signature.key for signature in self.signatures]
-            raise RuntimeFailure(f"{self.runtime}: the model has no signature {key!r}; it has {keys}")
-        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        key, arrays = self._key(signature_key), _arrays(inputs)
         outputs = self._request(Run(self._id, key, arrays), f"running a model with {describe_shapes(arrays)}")
         return cast("dict[str, Array]", outputs)
+
+    def time(self, inputs: Mapping[str, Array], *, runs: int, signature_key: str | None = None) -> list[float]:
+        """Return the seconds that each of ``runs`` invokes takes in the worker, after one to warm up."""
+        key, arrays = self._key(signature_key), _arrays(inputs)
+        doing = f"timing a model with {describe_shapes(arrays)}"
+        return cast("list[float]", self._request(Time(self._id, key, arrays, runs), doing))
+
+    def _key(self, wanted: str | None) -> str | None:
+        key = self.signature.key if wanted is None else wanted
+        keys = [signature.key for signature in self.signatures]
+        if key not in keys:
+            raise RuntimeFailure(f"{self.runtime}: the model has no signature {key!r}; it has {keys}")
+        return key
 
     def reset(self) -> None:
         """Set every state tensor of the model back to zero."""
@@ -273,6 +283,10 @@ class LoadedModel:
 
     def _request(self, request: Request, doing: str) -> Any:
         return self._worker._request(request, self.runtime.label, doing)
+
+
+def _arrays(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.asarray(array) for name, array in inputs.items()}
 
 
 class WorkerPool:
@@ -302,6 +316,10 @@ class WorkerPool:
     def open(self, runtime: Runtime, model: bytes) -> LoadedModel:
         """Load a model on a runtime; errors as `Worker.load`. Use it in a ``with``, which unloads the model."""
         return self.worker(runtime.interpreter).load(model, delegate=runtime.delegate)
+
+    def renew(self, runtime: Runtime) -> None:
+        """End the process of this runtime's interpreter; the next model starts another."""
+        self.worker(runtime.interpreter).close()
 
     def close(self) -> None:
         """End every worker process."""

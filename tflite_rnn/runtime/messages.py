@@ -36,6 +36,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Time:
+    """Invoke once to warm up, then ``runs`` times; answered with the seconds of each of these."""
+
+    model_id: int
+    signature_key: str | None
+    inputs: dict[str, Array]
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """Set every variable tensor back to zero."""
 
@@ -49,7 +59,7 @@ class Unload:
     model_id: int
 
 
-Request: TypeAlias = Load | Run | Reset | Unload
+Request: TypeAlias = Load | Run | Time | Reset | Unload
 
 
 @dataclass(frozen=True, slots=True)

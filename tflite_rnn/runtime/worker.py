@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Final
 
@@ -26,6 +27,7 @@ from tflite_rnn.runtime.messages import (
     Request,
     Reset,
     Run,
+    Time,
     read_message,
     write_message,
 )
@@ -61,6 +63,15 @@ class Model:
         outputs = self._run_tensors(inputs) if signature_key is None else self._runners[signature_key](**inputs)
         self._shapes = {name: array.shape for name, array in inputs.items()}
         return {name: np.asarray(output) for name, output in outputs.items()}
+
+    def time(self, signature_key: str | None, inputs: Mapping[str, Array], runs: int) -> list[float]:
+        """Return the seconds that each of ``runs`` invokes takes, inputs and outputs included, after one more."""
+        seconds = []
+        for _ in range(runs + 1):
+            start = time.perf_counter()
+            self.run(signature_key, inputs)
+            seconds.append(time.perf_counter() - start)
+        return seconds[1:]
 
     def reset(self) -> None:
         """Zero the variable tensors. Before the first run there are none yet, and the kernels start from zero."""
@@ -117,6 +128,8 @@ class Server:
             return self._load(request)
         if isinstance(request, Run):
             return self._models[request.model_id].run(request.signature_key, request.inputs)
+        if isinstance(request, Time):
+            return self._models[request.model_id].time(request.signature_key, request.inputs, request.runs)
         if isinstance(request, Reset):
             return self._models[request.model_id].reset()
         del self._models[request.model_id]
