@@ -7,7 +7,6 @@ status: 0 if parity holds, 1 if it does not, 2 if something failed on the way.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from rich.text import Text
 
 from converter.errors import TfliteRnnError
 from models import chars2vec
+from tflite_rnn.console import import_tensorflow
 from tflite_rnn.runtime import AI_EDGE_LITERT, ParityReport, Runtime, WorkerPool
 
 Array: TypeAlias = NDArray[np.float32]
@@ -88,9 +88,8 @@ def nearest(query: Array, vectors: Array, words: Sequence[str], count: int = NEI
 
 def main() -> int:
     """Run the demo on standard output; return the exit status."""
-    # TensorFlow greets on standard error unless told otherwise before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
+        import_tensorflow()
         return _demo(Console(highlight=False))
     except TfliteRnnError as error:
         Console(stderr=True, highlight=False).print(Text(f"error: {error}", style="bold red"), soft_wrap=True)

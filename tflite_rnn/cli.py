@@ -5,11 +5,8 @@ Exit status: 0 if all is well, 1 if a check found a difference, 2 if the input i
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,6 +19,7 @@ import tflite_rnn
 from converter.errors import SourceError, TfliteRnnError
 from converter.files import check_writable
 from converter.flatbuffer import read_file, read_model
+from tflite_rnn.console import import_tensorflow, quiet_stderr
 from tflite_rnn.runtime import RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
 
@@ -83,10 +81,11 @@ def convert(source: Path, output: Path, signature_key: str | None) -> None:
       tflite-rnn convert saved_model/ -o model.tflite
     """
     check_writable(output)
+    _check_exists(source)
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"converting {source}"):
-        _import_tensorflow(source)
-        with _quiet_stderr():
+        import_tensorflow()
+        with quiet_stderr():
             converted = tflite_rnn.convert(source, signature_key=signature_key)
     converted.save(output)
     console.print(str(converted.report), markup=False)
@@ -156,10 +155,11 @@ def check(
       tflite-rnn check model.tflite --against saved_model/
     """
     read_model(read_file(model), source=str(model))
+    _check_exists(against)
     inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"checking {model}") as status:
-        _import_tensorflow(against)
+        import_tensorflow()
 
         def progress(runtime: Runtime, case: int, cases: int) -> None:
             status.update(f"checking {model} on {runtime.label}, case {case} of {cases}")
@@ -188,39 +188,7 @@ def _read_inputs(path: Path) -> Mapping[str, Array]:
         raise SourceError(f"{path}: not an .npz file of input arrays: {error}") from error
 
 
-def _import_tensorflow(source: Path) -> None:
-    """Import TensorFlow without its greetings; they would stand between the user and the answer."""
+def _check_exists(source: Path) -> None:
+    """Raise SourceError for a missing source before TensorFlow's long import."""
     if not source.exists():
         raise SourceError(f"{source}: no such file or directory")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    try:
-        with _quiet_stderr():
-            import tensorflow as tf  # noqa: F401  # imported for its greetings alone
-    except ModuleNotFoundError as error:
-        if error.name != "tensorflow":
-            raise
-        raise TfliteRnnError(
-            "this command needs TensorFlow, which is not installed: pip install 'tflite-rnn[tensorflow]'"
-        ) from error
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep what native code prints to stderr from the terminal; show it only if the block fails unexpectedly."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        except TfliteRnnError:
-            raise
-        except BaseException:
-            sink.seek(0)
-            os.write(saved, sink.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
