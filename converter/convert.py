@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Program, TfliteOp, verify
 from converter.lowering import lower
-from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, PREPARE, run_passes
-from converter.report import Report, lowering_records
+from converter.options import AUTO, ConvertOptions
+from converter.passes.choose_lowering import Choice, explain_lowering
+from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, prepare, run_passes
+from converter.report import LoweringRecord, Report
 
 DESCRIPTION = "Converted by tflite-rnn"
+DEFAULTS = ConvertOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,22 +40,25 @@ class Converted:
         return target
 
 
-def convert(source: Any, *, signature_key: str | None = None) -> Converted:
+def convert(source: Any, *, lowering: str = AUTO, signature_key: str | None = None) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
     Args:
         source: a ``tf.function`` with an input signature, a concrete function, or the directory of a SavedModel.
+        lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
+            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
 
-    Every recurrence built by ``dynamic_rnn`` becomes a fused op whose state is initialised at every invoke: equal
-    inputs give equal outputs, whatever ran before. Equal sources give equal bytes.
+    State is initialised at every invoke: equal inputs give equal outputs, whatever ran before. Equal sources give
+    equal bytes.
 
     Raises:
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
+    options = ConvertOptions.parse(lowering=lowering)
     function = open_source(source, signature_key=signature_key)
-    return compile_program(import_tflite(function.to_tflite(), source=function.name))
+    return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
 
 
 def open_source(source: Any, *, signature_key: str | None = None) -> FlatFunction:
@@ -64,22 +70,31 @@ def open_source(source: Any, *, signature_key: str | None = None) -> FlatFunctio
     return flatten_function(source)
 
 
-def compile_program(program: Program) -> Converted:
+def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Converted:
     """Compile a program of recurrences and TFLite ops. Raises ConversionError."""
     program = verify(program, after="import")
     program = run_passes(program, CANONICALIZE)
-    prepared = run_passes(program, PREPARE)
+    preparation = prepare(options)
+    prepared = run_passes(program, preparation)
     lowered = verify(lower(prepared), after="lowering")
     lowered = run_passes(lowered, CLEAN_UP)
     _refuse_foreign_ops(lowered)
     model = build_model(replace(lowered, description=DESCRIPTION))
     report = Report(
-        lowerings=lowering_records(prepared),
-        passes=tuple(step.name for step in (*CANONICALIZE, *PREPARE, *CLEAN_UP)),
+        lowerings=_records(explain_lowering(program, options)),
+        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *CLEAN_UP)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
     )
     return Converted(model, prepared, report)
+
+
+def _records(choices: Iterable[Choice]) -> tuple[LoweringRecord, ...]:
+    return tuple(
+        LoweringRecord(choice.op.name, str(choice.op.cell), choice.op.lowering.value, choice.refused)
+        for choice in choices
+        if choice.op.lowering is not None
+    )
 
 
 def _refuse_foreign_ops(program: Program) -> None:

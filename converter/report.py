@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from converter.ir import Program
+from converter.errors import Rejection
 
 
 @dataclass(frozen=True, slots=True)
 class LoweringRecord:
-    """One recurrence: its name, its cell in words, and the form it was lowered to."""
+    """One recurrence: its name, its cell in words, the form it was lowered to, and why not to a better one."""
 
     name: str
     cell: str
     lowering: str
+    refused: tuple[Rejection, ...] = ()
+
+    def __str__(self) -> str:
+        reasons = [f"  not fused: {reason.detail} [{reason.rule}]" for reason in self.refused]
+        return "\n".join([f"{self.name}: {self.cell} -> {self.lowering}", *reasons])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +32,8 @@ class Report:
     size: int
 
     def __str__(self) -> str:
-        lines = [f"{record.name}: {record.cell} -> {record.lowering}" for record in self.lowerings]
+        lines = [str(record) for record in self.lowerings]
         if not lines:
             lines = ["no recurrence was found: every op came from TFLiteConverter as it is"]
         ops = ", ".join(f"{count} {kind}" for kind, count in self.op_counts.items())
         return "\n".join([*lines, f"ops: {ops}", f"size: {self.size:,} bytes"])
-
-
-def lowering_records(program: Program) -> tuple[LoweringRecord, ...]:
-    """Return a record per recurrence of a program whose lowerings have been chosen."""
-    return tuple(
-        LoweringRecord(op.name, str(op.cell), op.lowering.value if op.lowering else "none")
-        for op in program.recurrences()
-    )

@@ -19,6 +19,7 @@ import tflite_rnn
 from converter.errors import SourceError, TfliteRnnError
 from converter.files import check_writable
 from converter.flatbuffer import read_file, read_model
+from converter.options import AUTO, LOWERINGS
 from tflite_rnn.console import import_tensorflow, quiet_stderr
 from tflite_rnn.runtime import RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
@@ -70,11 +71,18 @@ def main() -> None:
     "signature_key",
     help="Which signature of the SavedModel; its serving_default or only one if not given.",
 )
+@click.option(
+    "--lowering",
+    default=AUTO,
+    show_default=True,
+    type=click.Choice(LOWERINGS),
+    help="The form of every recurrence; auto is the fused op where it is exact, else a loop.",
+)
 @_reports_errors
-def convert(source: Path, output: Path, signature_key: str | None) -> None:
+def convert(source: Path, output: Path, signature_key: str | None, lowering: str) -> None:
     """Convert a SavedModel to a .tflite of builtin ops.
 
-    Every recurrence becomes a fused op; whatever cannot be lowered exactly is refused by name.
+    Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
 
     \b
     Example:
@@ -86,7 +94,7 @@ def convert(source: Path, output: Path, signature_key: str | None) -> None:
     with console.status(f"converting {source}"):
         import_tensorflow()
         with quiet_stderr():
-            converted = tflite_rnn.convert(source, signature_key=signature_key)
+            converted = tflite_rnn.convert(source, lowering=lowering, signature_key=signature_key)
     converted.save(output)
     console.print(str(converted.report), markup=False)
     console.print(f"wrote {output}", markup=False)

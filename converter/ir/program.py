@@ -16,6 +16,7 @@ class Lowering(Enum):
     """How a recurrence becomes TFLite ops."""
 
     FUSED = "fused"
+    WHILE = "while"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

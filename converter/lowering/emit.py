@@ -1,4 +1,4 @@
-"""Writing TFLite ops: an emitter that names values and knows the few ops that lowerings are made of."""
+"""Writing TFLite ops: an emitter that names values, infers shapes, and knows the ops of the lowerings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from converter.flatbuffer import unique_name
-from converter.ir import Array, Shape, TensorType, TfliteOp, Value, constant
+from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant
 
 
 class Emitter:
-    """Collects the ops of one lowering; every value it makes gets a name of its own below ``scope``."""
+    """Collects the ops of one graph's part; every value it makes gets a name of its own below ``scope``.
+
+    Each method appends one op and returns its result. ``into`` is the value to write, or a name for a new one.
+    """
 
     def __init__(self, scope: str, taken: set[str]) -> None:
-        self.ops: list[TfliteOp] = []
+        self.ops: list[Op] = []
         self._scope = scope
         self._taken = taken
+
+    # --- values ------------------------------------------------------------------------------------------------
 
     def name(self, suffix: str) -> str:
         """Return a fresh name for a value of this scope."""
@@ -26,9 +31,30 @@ class Emitter:
         """Return a constant of the graph."""
         return constant(self.name(name), data)
 
+    def integers(self, *numbers: int) -> Value:
+        """Return a constant vector of int32."""
+        return self.constant("integers", np.array(numbers, np.int32))
+
+    def integer(self, number: int) -> Value:
+        """Return a constant int32 scalar."""
+        return self.constant("integer", np.array(number, np.int32))
+
+    def number(self, number: float) -> Value:
+        """Return a constant float32 scalar."""
+        return self.constant("number", np.array(number, np.float32))
+
     def state(self, name: str, like: TensorType) -> Value:
         """Return a new state tensor: it lives in the interpreter's persistent memory."""
         return Value(self.name(name), like, is_variable=True)
+
+    def value(self, name: str, like: Value, shape: Shape) -> Value:
+        """Return a new value of ``like``'s element type."""
+        return Value(self.name(name), TensorType(like.type.dtype, shape))
+
+    def _into(self, into: str | Value, like: Value, shape: Shape) -> Value:
+        return into if isinstance(into, Value) else self.value(into, like, shape)
+
+    # --- any op ------------------------------------------------------------------------------------------------
 
     def op(
         self,
@@ -38,44 +64,206 @@ class Emitter:
         options: Mapping[str, object] | None = None,
         *,
         options_type: str | None = None,
+        version: int = 1,
     ) -> Value:
-        """Append an op and return its result."""
-        self.ops.append(TfliteOp(builtin, tuple(operands), (result,), options_type, dict(options or {})))
+        """Append an op of one result."""
+        self.ops.append(TfliteOp(builtin, tuple(operands), (result,), options_type, dict(options or {}), version))
         return result
 
+    # --- elementwise -------------------------------------------------------------------------------------------
+
+    def unary(self, builtin: str, x: Value, name: str | Value, *, options_type: str | None = None) -> Value:
+        """Append an op of one operand that keeps its type and shape, such as TANH."""
+        return self.op(builtin, [x], self._into(name, x, dims(x)), options_type=options_type)
+
+    def binary(self, builtin: str, x: Value, y: Value, name: str | Value, *, options_type: str) -> Value:
+        """Append an op of two operands with broadcasting."""
+        return self.op(builtin, [x, y], self._into(name, x, broadcast(x, y)), options_type=options_type)
+
+    def add(self, x: Value, y: Value, name: str | Value = "add") -> Value:
+        """Append an ADD."""
+        return self.binary("ADD", x, y, name, options_type="AddOptions")
+
+    def subtract(self, x: Value, y: Value, name: str | Value = "sub") -> Value:
+        """Append a SUB."""
+        return self.binary("SUB", x, y, name, options_type="SubOptions")
+
+    def multiply(self, x: Value, y: Value, name: str | Value = "mul") -> Value:
+        """Append a MUL."""
+        return self.binary("MUL", x, y, name, options_type="MulOptions")
+
+    def minimum(self, x: Value, y: Value, name: str | Value = "minimum") -> Value:
+        """Append a MINIMUM."""
+        return self.binary("MINIMUM", x, y, name, options_type="MaximumMinimumOptions")
+
+    def maximum(self, x: Value, y: Value, name: str | Value = "maximum") -> Value:
+        """Append a MAXIMUM."""
+        return self.binary("MAXIMUM", x, y, name, options_type="MaximumMinimumOptions")
+
+    def zeros_like(self, x: Value, name: str = "zeros") -> Value:
+        """Append a ZEROS_LIKE: zero even where ``x`` is not a number."""
+        return self.unary("ZEROS_LIKE", x, name, options_type="ZerosLikeOptions")
+
+    def less(self, x: Value, y: Value, name: str = "less") -> Value:
+        """Append a LESS; its result is bool."""
+        result = Value(self.name(name), TensorType(DType.BOOL, broadcast(x, y)))
+        return self.op("LESS", [x, y], result, options_type="LessOptions")
+
+    def select(self, condition: Value, x: Value, y: Value, name: str | Value = "select") -> Value:
+        """Append a SELECT_V2: ``x`` where the condition holds, else ``y``; NaN on the other side stays out."""
+        result = self._into(name, x, broadcast(x, y))
+        return self.op("SELECT_V2", [condition, x, y], result, options_type="SelectV2Options")
+
+    # --- matrices ----------------------------------------------------------------------------------------------
+
+    def fully_connected(self, x: Value, kernel: Array, bias: Array | None, name: str | Value) -> Value:
+        """Append a FULLY_CONNECTED ``x kernel^T + bias`` over the last axis; kernel [units, depth]."""
+        weights = self.constant("kernel", np.ascontiguousarray(kernel, np.float32))
+        added = None if bias is None else self.constant("bias", np.ascontiguousarray(bias, np.float32))
+        result = self._into(name, x, (*dims(x)[:-1], kernel.shape[0]))
+        return self.op(
+            "FULLY_CONNECTED",
+            [x, weights, added],
+            result,
+            {"keepNumDims": True},
+            options_type="FullyConnectedOptions",
+            version=5 if bias is not None else 6,
+        )
+
+    def concatenation(self, operands: Sequence[Value], axis: int, into: str | Value) -> Value:
+        """Append a CONCATENATION."""
+        shape = list(dims(operands[0]))
+        parts = [dims(operand)[axis] for operand in operands]
+        shape[axis] = None if None in parts else sum(part for part in parts if part is not None)
+        result = self._into(into, operands[0], tuple(shape))
+        return self.op("CONCATENATION", operands, result, {"axis": axis}, options_type="ConcatenationOptions")
+
     def columns(self, x: Value, start: int, stop: int, into: str | Value) -> Value:
-        """Append a STRIDED_SLICE ``x[:, start:stop]`` of a matrix; ``into`` is the result, or a name for it.
+        """Append a STRIDED_SLICE ``x[..., start:stop]``.
 
         Unlike SLICE it keeps its result's shape known before the run, whatever the batch.
         """
-        rows = None if x.type.shape is None else x.type.shape[0]
+        rank = len(dims(x))
         operands = [
             x,
-            self.constant("begin", np.array([0, start], np.int32)),
-            self.constant("end", np.array([0, stop], np.int32)),
-            self.constant("strides", np.array([1, 1], np.int32)),
+            self.integers(*[0] * (rank - 1), start),
+            self.integers(*[0] * (rank - 1), stop),
+            self.integers(*[1] * rank),
         ]
-        result = into if isinstance(into, Value) else self.value(into, x, (rows, stop - start))
-        all_rows = {"beginMask": 1, "endMask": 1, "shrinkAxisMask": 0}
-        return self.op("STRIDED_SLICE", operands, result, all_rows, options_type="StridedSliceOptions")
+        others = (1 << (rank - 1)) - 1
+        options = {"beginMask": others, "endMask": others, "shrinkAxisMask": 0}
+        result = self._into(into, x, (*dims(x)[:-1], stop - start))
+        return self.op("STRIDED_SLICE", operands, result, options, options_type="StridedSliceOptions")
 
-    def zeros_like(self, x: Value, name: str) -> Value:
-        """Append a ZEROS_LIKE: zero even where ``x`` is not a number."""
-        return self.op("ZEROS_LIKE", [x], Value(self.name(name), x.type), options_type="ZerosLikeOptions")
+    def split(self, x: Value, count: int, name: str) -> list[Value]:
+        """Append a SPLIT of the last axis into ``count`` equal parts."""
+        *leading, last = dims(x)
+        part = None if last is None else last // count
+        results = tuple(self.value(name, x, (*leading, part)) for _ in range(count))
+        operands = (self.integer(len(leading)), x)
+        self.ops.append(TfliteOp("SPLIT", operands, results, "SplitOptions", {"numSplits": count}))
+        return list(results)
 
-    def sum(self, x: Value, axis: int, result: Value) -> Value:
+    def transpose(self, x: Value, into: str | Value) -> Value:
+        """Append a TRANSPOSE of the first two axes."""
+        first, second, *rest = dims(x)
+        result = self._into(into, x, (second, first, *rest))
+        order = self.integers(1, 0, *range(2, 2 + len(rest)))
+        return self.op("TRANSPOSE", [x, order], result, options_type="TransposeOptions")
+
+    def sum(self, x: Value, axis: int, into: str | Value) -> Value:
         """Append a SUM over one axis, which the result does not have."""
-        axes = self.constant("axis", np.array([axis], np.int32))
-        return self.op("SUM", [x, axes], result, {"keepDims": False}, options_type="ReducerOptions")
+        return self._reduce("SUM", x, axis, into, keep=False)
 
-    def add(self, x: Value, y: Value, shape: Shape, name: str) -> Value:
-        """Append an ADD with broadcasting to ``shape``."""
-        return self.op("ADD", [x, y], self.value(name, x, shape), options_type="AddOptions")
+    def reduce_max(self, x: Value, axis: int, name: str) -> Value:
+        """Append a REDUCE_MAX over one axis, which the result does not have."""
+        return self._reduce("REDUCE_MAX", x, axis, name, keep=False)
 
-    def concatenation(self, operands: Sequence[Value], axis: int, result: Value) -> Value:
-        """Append a CONCATENATION into ``result``."""
-        return self.op("CONCATENATION", operands, result, {"axis": axis}, options_type="ConcatenationOptions")
+    def mean(self, x: Value, axis: int, name: str) -> Value:
+        """Append a MEAN over one axis, which the result keeps with size one."""
+        return self._reduce("MEAN", x, axis, name, keep=True)
 
-    def value(self, name: str, like: Value, shape: Shape) -> Value:
-        """Return a new value of ``like``'s element type."""
-        return Value(self.name(name), TensorType(like.type.dtype, shape))
+    def _reduce(self, builtin: str, x: Value, axis: int, into: str | Value, *, keep: bool) -> Value:
+        shape = [dim for position, dim in enumerate(dims(x)) if keep or position != axis]
+        if keep:
+            shape[axis] = 1
+        result = self._into(into, x, tuple(shape))
+        options = {"keepDims": keep}
+        return self.op(builtin, [x, self.integers(axis)], result, options, options_type="ReducerOptions")
+
+    # --- sequences ---------------------------------------------------------------------------------------------
+
+    def gather(self, x: Value, index: Value, name: str) -> Value:
+        """Append a GATHER of one element of the first axis, which the result does not have."""
+        result = self.value(name, x, dims(x)[1:])
+        return self.op("GATHER", [x, index], result, {"axis": 0, "batchDims": 0}, options_type="GatherOptions")
+
+    def update_slice(self, x: Value, update: Value, index: Value, name: str) -> Value:
+        """Append a DYNAMIC_UPDATE_SLICE: ``x`` with ``update`` written from ``index`` of its first axis."""
+        rest = [self.integer(0)] * (len(dims(x)) - 1)
+        start = self.pack([index, *rest], "start")
+        result = self.value(name, x, dims(x))
+        return self.op(
+            "DYNAMIC_UPDATE_SLICE", [x, update, start], result, options_type="DynamicUpdateSliceOptions"
+        )
+
+    def first(self, x: Value, count: Value, into: str | Value) -> Value:
+        """Append a STRIDED_SLICE ``x[:count]`` of the first axis; ``count`` is a vector of one int32."""
+        masks = {"beginMask": 1, "endMask": 0, "shrinkAxisMask": 0}
+        result = self._into(into, x, (None, *dims(x)[1:]))
+        operands = [x, self.integers(0), count, self.integers(1)]
+        return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
+
+    def expand_dims(self, x: Value, axis: int, name: str) -> Value:
+        """Append an EXPAND_DIMS."""
+        shape = list(dims(x))
+        shape.insert(axis, 1)
+        result = self.value(name, x, tuple(shape))
+        return self.op("EXPAND_DIMS", [x, self.integer(axis)], result, options_type="ExpandDimsOptions")
+
+    # --- shapes ------------------------------------------------------------------------------------------------
+
+    def pack(self, scalars: Sequence[Value], name: str) -> Value:
+        """Append a PACK of scalars to a vector."""
+        result = self.value(name, scalars[0], (len(scalars),))
+        return self.op(
+            "PACK", scalars, result, {"valuesCount": len(scalars), "axis": 0}, options_type="PackOptions"
+        )
+
+    def dimension(self, x: Value, axis: int) -> Value:
+        """Return one dimension of ``x`` as an int32 scalar: a constant if it is known."""
+        known = dims(x)[axis]
+        if known is not None:
+            return self.integer(known)
+        shape = Value(self.name("shape"), TensorType(DType.INT32, (len(dims(x)),)))
+        self.op("SHAPE", [x], shape, {"outType": INT32}, options_type="ShapeOptions")
+        operands = [shape, self.integers(axis), self.integers(axis + 1), self.integers(1)]
+        masks = {"beginMask": 0, "endMask": 0, "shrinkAxisMask": 1}
+        result = self.value("dimension", shape, ())
+        return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
+
+    def zeros(self, sizes: Sequence[Value], shape: Shape, name: str) -> Value:
+        """Return zeros of a shape whose unknown dimensions are in ``sizes``: a constant if all are known."""
+        if None not in shape:
+            return self.constant(name, np.zeros([dim or 0 for dim in shape], np.float32))
+        filled = self.number(0.0)
+        result = self.value(name, filled, shape)
+        return self.op("FILL", [self.pack(sizes, "sizes"), filled], result, options_type="FillOptions")
+
+
+INT32 = 2
+"""The number of int32 in the schema's TensorType."""
+
+
+def dims(x: Value) -> Shape:
+    """Return the shape of a value of known rank."""
+    if x.type.shape is None:
+        raise ValueError(f"{x.name} has no known rank")
+    return x.type.shape
+
+
+def broadcast(x: Value, y: Value) -> Shape:
+    """Return the shape of an elementwise op over ``x`` and ``y``."""
+    long, short = sorted((dims(x), dims(y)), key=len, reverse=True)
+    short = (1,) * (len(long) - len(short)) + short
+    return tuple(b if a == 1 else a if b == 1 or b is None else b for a, b in zip(long, short, strict=True))

@@ -57,7 +57,7 @@ def _write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
         source = given
         if source is None or source.is_constant:
             row = source or emitter.constant(f"zero_{name}", np.zeros((1, size), np.float32))
-            source = emitter.add(zero_rows, row, (batch, size), f"initial_{name}")
+            source = emitter.add(zero_rows, row, f"initial_{name}")
         state = emitter.state(name, TensorType(op.x.type.dtype, (batch, size)))
         states.append(emitter.concatenation([source], 0, state))
     return states
@@ -71,10 +71,7 @@ def _zero_rows(op: Recurrence, emitter: Emitter) -> Value:
 
 def _sum_over_time(op: Recurrence, sequence: Value, name: str, emitter: Emitter) -> Value:
     """Emit a value per row of the batch [B, n] that depends on a sequence, even on one of no steps."""
-    shape = sequence.type.shape or (None, None, None)
-    time_axis = 0 if op.time_major else 1
-    result = emitter.value(name, sequence, tuple(dim for axis, dim in enumerate(shape) if axis != time_axis))
-    return emitter.sum(sequence, time_axis, result)
+    return emitter.sum(sequence, 0 if op.time_major else 1, name)
 
 
 def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emitter) -> None:
@@ -134,9 +131,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
 def _read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:
     """Emit the readers of the final states: beside the outputs, so that they run after the fused op."""
     outputs = _sum_over_time(op, op.output, "outputs_of_row", emitter)
-    batch = None if outputs.type.shape is None else outputs.type.shape[0]
-    width = sum(op.cell.state_sizes) + op.cell.output_size
-    together = emitter.concatenation([*states, outputs], 1, emitter.value("final_states", outputs, (batch, width)))
+    together = emitter.concatenation([*states, outputs], 1, "final_states")
     start = 0
     for final, size in zip(op.final_state, op.cell.state_sizes, strict=True):
         emitter.columns(together, start, start + size, final)

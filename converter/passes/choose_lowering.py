@@ -1,29 +1,44 @@
-"""choose-lowering: every recurrence gets the form it is lowered to, or the conversion ends with the reasons."""
+"""choose-lowering: every recurrence gets the form it is lowered to, or the conversion ends with the reasons.
+
+The fused op where it is exact, else the loop. The order is that of the graph, for a loop makes what follows it
+dynamic, which a fused op may not stand.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from converter.errors import ConversionError, Rejection
-from converter.ir import Graph, Lowering, Op, Program, Recurrence
-from converter.passes.legality import fused_rejections
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, Value
+from converter.options import ConvertOptions
+from converter.passes.dynamic_shapes import sizes_its_results
+from converter.passes.legality import fused_rejections, loop_rejections
 
 
-def choose_lowering(program: Program) -> Program:
-    """Choose the fused op for each recurrence that it computes exactly.
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What was chosen for one recurrence, and why nothing better."""
 
-    Raises ConversionError with the rejections of every recurrence that has no exact lowering.
+    op: Recurrence
+    refused: tuple[Rejection, ...]
+
+
+def choose_lowering(program: Program, options: ConvertOptions) -> Program:
+    """Choose a lowering for each recurrence.
+
+    Raises ConversionError with the rejections of every recurrence that has no exact lowering, or not the one that
+    the options ask for.
     """
-    rejections = [
-        rejection
-        for graph in program.graphs
-        for op in graph.ops
-        if isinstance(op, Recurrence)
-        for rejection in _rejections(op, graph, program)
-    ]
+    choices, graphs = _choose(program, options)
+    rejections = [reason for choice in choices if choice.op.lowering is None for reason in choice.refused]
     if rejections:
         raise ConversionError("no lowering computes the model exactly", rejections)
-    return program.map_ops(_choose)
+    return replace(program, graphs=graphs)
+
+
+def explain_lowering(program: Program, options: ConvertOptions) -> tuple[Choice, ...]:
+    """Return what `choose_lowering` chooses for each recurrence, and the refusals that the better forms met."""
+    return _choose(program, options)[0]
 
 
 def lowerings_chosen(program: Program) -> bool:
@@ -31,20 +46,40 @@ def lowerings_chosen(program: Program) -> bool:
     return all(op.lowering is not None for op in program.recurrences())
 
 
-def _rejections(op: Recurrence, graph: Graph, program: Program) -> list[Rejection]:
-    rejections = list(fused_rejections(op, graph))
-    # Inside control flow the runtimes keep state tensors per call of the body, each in its own way.
-    if graph is not program.main:
-        rejections.append(
-            Rejection(
-                "fused-in-control-flow",
-                op.place,
-                f"the recurrence runs inside the {graph.name} of a tf.while_loop or tf.cond",
-                "call dynamic_rnn outside of it",
-            )
-        )
-    return rejections
+def _choose(program: Program, options: ConvertOptions) -> tuple[tuple[Choice, ...], tuple[Graph, ...]]:
+    choices: list[Choice] = []
+    graphs = []
+    for graph in program.graphs:
+        dynamic: set[Value] = set()
+        ops: list[Op] = []
+        for op in graph.ops:
+            chosen = op
+            if isinstance(op, Recurrence):
+                choice = _choice(op, frozenset(dynamic), options, is_main=graph is program.main)
+                choices.append(choice)
+                chosen = choice.op
+            if sizes_its_results(chosen, dynamic):
+                dynamic.update(chosen.results)
+            ops.append(chosen)
+        graphs.append(replace(graph, ops=tuple(ops)))
+    return tuple(choices), tuple(graphs)
 
 
-def _choose(op: Op) -> Op:
-    return replace(op, lowering=Lowering.FUSED) if isinstance(op, Recurrence) else op
+def _choice(op: Recurrence, dynamic: frozenset[Value], options: ConvertOptions, *, is_main: bool) -> Choice:
+    refused: list[Rejection] = []
+    for lowering in (Lowering.FUSED, Lowering.WHILE):
+        if options.lowering not in (None, lowering):
+            continue
+        reasons = list(_rejections(op, lowering, dynamic, is_main=is_main))
+        if not reasons:
+            return Choice(replace(op, lowering=lowering), tuple(refused))
+        refused += [reason for reason in reasons if reason not in refused]
+    return Choice(replace(op, lowering=None), tuple(refused))
+
+
+def _rejections(
+    op: Recurrence, lowering: Lowering, dynamic: frozenset[Value], *, is_main: bool
+) -> list[Rejection]:
+    if lowering is Lowering.WHILE:
+        return list(loop_rejections(op))
+    return list(fused_rejections(op, dynamic, is_main=is_main))

@@ -6,9 +6,9 @@ depends on computed numbers is *dynamic*: it is sized during the invoke, and so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-from converter.ir import Graph, TfliteOp, Value
+from converter.ir import Lowering, Op, Recurrence, TfliteOp, Value
 
 # Operands that hold shapes, sizes, axes or indices: unless they are constants, the result is dynamic.
 _SHAPE_OPERANDS: Mapping[str, tuple[int, ...]] = {
@@ -53,17 +53,19 @@ _ALWAYS = frozenset(
 )
 
 
-def dynamic_values(graph: Graph) -> frozenset[Value]:
-    """Return the values of ``graph`` that a runtime may have to size while it runs; never too few."""
-    dynamic: set[Value] = set()
-    for op in graph.ops:
-        inherited = any(value in dynamic for value in op.operands)
-        if inherited or (isinstance(op, TfliteOp) and _sizes_its_result(op)):
-            dynamic.update(op.results)
-    return frozenset(dynamic)
+def sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
+    """Whether a runtime may have to size the results of ``op`` while it runs, given what is ``dynamic`` before it.
+
+    In doubt the answer is yes.
+    """
+    if any(value in dynamic for value in op.operands):
+        return True
+    if isinstance(op, Recurrence):
+        return op.lowering is Lowering.WHILE and not all(value.type.is_static for value in op.results)
+    return _computes_a_shape(op)
 
 
-def _sizes_its_result(op: TfliteOp) -> bool:
+def _computes_a_shape(op: TfliteOp) -> bool:
     if op.builtin in _ALWAYS:
         return True
     # A SLICE with a -1 size resolves it while running; its planned shape is only a guess.

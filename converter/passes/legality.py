@@ -1,4 +1,4 @@
-"""What the fused recurrent kernels compute exactly: each rule refuses one thing they do not.
+"""What each lowering computes exactly: each rule refuses one thing that it does not.
 
 The kernels' behaviour was measured on tflite-runtime 2.14, ai-edge-litert 2.3 and tf.lite 2.21; a rule's comment
 says what they do instead. Deciding is all that happens here; `choose_lowering` acts on it.
@@ -9,22 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Activation, DType, Graph, LstmCell, Recurrence, RnnCell, Value
-from converter.passes.dynamic_shapes import dynamic_values
+from converter.ir import Activation, DType, LstmCell, Recurrence, RnnCell, Value
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
 
 
-def fused_rejections(op: Recurrence, graph: Graph) -> Iterator[Rejection]:
-    """Yield every reason why the fused op does not compute ``op``, a recurrence of ``graph``, exactly."""
+def fused_rejections(op: Recurrence, dynamic: frozenset[Value], *, is_main: bool) -> Iterator[Rejection]:
+    """Yield every reason why the fused op does not compute ``op`` exactly.
+
+    ``dynamic`` holds the values of its graph that a runtime sizes while it runs; ``is_main`` says whether that is
+    the main graph.
+    """
     yield from _type_rejections(op)
     yield from _sequence_rejections(op)
-    yield from _shape_rejections(op, dynamic_values(graph))
+    yield from _shape_rejections(op, dynamic)
+    if not is_main:
+        yield from _nesting_rejections(op)
     if isinstance(op.cell, LstmCell):
         yield from _lstm_rejections(op, op.cell)
     else:
         yield from _rnn_rejections(op, op.cell)
+
+
+def loop_rejections(op: Recurrence) -> Iterator[Rejection]:
+    """Yield every reason why a loop does not compute ``op`` exactly."""
+    yield from _type_rejections(op)
 
 
 def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
@@ -44,8 +54,8 @@ def _sequence_rejections(op: Recurrence) -> Iterator[Rejection]:
         yield Rejection(
             "fused-sequence-length",
             op.place,
-            "the fused op has no sequence_length, and this version lowers none beside it",
-            "convert without sequence_length and feed rows of equal length",
+            "the fused op has no sequence_length",
+            "a loop has, at lowering='while'",
         )
 
 
@@ -63,6 +73,16 @@ def _shape_rejections(op: Recurrence, dynamic: frozenset[Value]) -> Iterator[Rej
                 f"the batch is unknown and {value.name} depends on a shape that is computed while the model runs",
                 "fix the batch in the input signature, or reshape with a constant shape (one -1 is fine)",
             )
+
+
+def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:
+    # Inside control flow the runtimes keep state tensors per call of the body, each in its own way.
+    yield Rejection(
+        "fused-in-control-flow",
+        op.place,
+        "the recurrence runs inside a tf.while_loop or tf.cond",
+        "call dynamic_rnn outside of it",
+    )
 
 
 def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:

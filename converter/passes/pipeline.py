@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
+from converter.options import ConvertOptions
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
@@ -25,7 +26,6 @@ class Pass:
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
-CHOOSE_LOWERING = Pass("choose-lowering", choose_lowering, lowerings_chosen)
 
 CANONICALIZE = (
     FOLD_FORGET_BIAS,
@@ -33,9 +33,14 @@ CANONICALIZE = (
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
 )
 
-PREPARE = (
-    CHOOSE_LOWERING,  # after DEAD_CODE: a recurrence nobody reads must not stop a conversion
-)
+
+def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that settle how each recurrence is lowered."""
+    return (
+        # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
+        Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
+    )
+
 
 CLEAN_UP = (
     DEAD_CODE,  # lowering writes the readers of every final state, wanted or not

@@ -116,12 +116,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_an_lstm_that_the_fused_op_gets_wrong_is_refused(name: str) -> None:
+def test_an_lstm_that_the_fused_op_gets_wrong_becomes_a_loop_or_is_refused(name: str, pool: WorkerPool) -> None:
     options, rule = REFUSED[name]
+    model = function(rnn.LSTMCell(4, **options))
     with pytest.raises(rnn.ConversionError) as caught:
-        rnn.convert(function(rnn.LSTMCell(4, **options)))
+        rnn.convert(model, lowering="fused")
     assert [rejection.rule for rejection in caught.value.rejections] == [rule]
     assert "rnn/lstm_cell" in str(caught.value)
+    converted = rnn.convert(model)
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" not in converted.report.op_counts
+    rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
 
 
 @pytest.mark.parametrize("dtype", [tf.float64, tf.float16])
@@ -131,9 +135,29 @@ def test_another_float_than_float32_is_refused(dtype: tf.DType) -> None:
     assert caught.value.rejections[0].rule == "float32-only"
 
 
-def test_sequence_length_is_refused() -> None:
-    with pytest.raises(rnn.ConversionError, match="no sequence_length"):
-        rnn.convert(function(rnn.LSTMCell(4), tf.TensorSpec([5, 2, 3], name="x"), sequence_length=[1, 2]))
+@pytest.mark.parametrize("time_major", [True, False])
+def test_sequence_length_is_exact(time_major: bool, pool: WorkerPool) -> None:
+    cells = rnn.MultiRNNCell([rnn.LSTMCell(4), rnn.BasicRNNCell(3)])
+    lengths = tf.TensorSpec([None], tf.int32, name="lengths")
+
+    @tf.function(input_signature=[X, lengths])
+    def model(x, lengths):
+        outputs, state = rnn.dynamic_rnn(
+            cells, x, sequence_length=lengths, dtype=tf.float32, time_major=time_major
+        )
+        return {"outputs": outputs, "state": state}
+
+    rng = np.random.default_rng(0)
+    cases = []
+    for time, batch in ((5, 3), (1, 1), (45, 4), (5, 3)):
+        leading = (time, batch) if time_major else (batch, time)
+        x = rng.standard_normal((*leading, 3)).astype(np.float32)
+        cases.append({"x": x, "lengths": rng.integers(0, time + 3, batch).astype(np.int32)})
+    padded = cases[-1]["x"].copy()
+    padded[2:] = np.nan
+    if time_major:
+        cases.append({"x": padded, "lengths": np.array([2, 0, 1], np.int32)})
+    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
 
 
 def test_a_step_that_no_cell_describes_is_refused_for_unknown_sizes_and_exact_for_known_ones(

@@ -1,4 +1,4 @@
-"""Whatever the fused ops do not compute exactly is refused by name; whatever they do is let through."""
+"""Whatever the fused ops do not compute exactly they do not get: a loop does, or it is refused by name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.errors import ConversionError
+from converter.errors import ConversionError, TfliteRnnError
 from converter.ir import (
     Activation,
     Cell,
     DType,
     Graph,
+    Lowering,
     Program,
     Recurrence,
     Signature,
@@ -22,6 +23,7 @@ from converter.ir import (
     Value,
     constant,
 )
+from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
 
 REFUSED: dict[str, tuple[Cell, str, str]] = {
@@ -39,9 +41,12 @@ REFUSED: dict[str, tuple[Cell, str, str]] = {
 }
 
 
-def rejections(source: Program) -> list[tuple[str, str]]:
+FUSED = ConvertOptions(lowering=Lowering.FUSED)
+
+
+def rejections(source: Program, options: ConvertOptions = FUSED) -> list[tuple[str, str]]:
     with pytest.raises(ConversionError) as caught:
-        compile_program(source)
+        compile_program(source, options)
     assert all(rejection.hint and rejection.op for rejection in caught.value.rejections)
     return [(rejection.rule, rejection.detail) for rejection in caught.value.rejections]
 
@@ -54,6 +59,28 @@ def test_a_cell_that_the_fused_op_gets_wrong_is_refused(name: str) -> None:
     assert words in found[1]
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_cell_that_the_fused_op_gets_wrong_becomes_a_loop_that_says_why(name: str) -> None:
+    cell, rule, _ = REFUSED[name]
+    report = compile_program(stack([cell])).report
+    (record,) = report.lowerings
+    assert record.lowering == "while"
+    assert [reason.rule for reason in record.refused] == [rule]
+    assert f"[{rule}]" in str(report)
+
+
+def test_a_loop_on_request_is_a_loop() -> None:
+    options = ConvertOptions(lowering=Lowering.WHILE)
+    counts = compile_program(stack([lstm_cell()]), options).report.op_counts
+    assert counts["WHILE"] == 2
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" not in counts
+
+
+def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(TfliteRnnError, match="'fastest'; it must be one of auto, fused, while"):
+        ConvertOptions.parse(lowering="fastest")
+
+
 def test_every_reason_is_given_at_once() -> None:
     cells = [lstm_cell(activation=Activation.LINEAR, cell_clip=0.0), rnn_cell(depth=4, activation=Activation.ELU)]
     rules = [rule for rule, _ in rejections(stack(cells))]
@@ -63,10 +90,10 @@ def test_every_reason_is_given_at_once() -> None:
 def test_a_refused_cell_that_nobody_reads_does_not_stop_the_conversion() -> None:
     x = tensor("x", None, None, 3)
     good, bad = recurrence(lstm_cell(), x, name="good"), recurrence(lstm_cell(cell_clip=0.0), x, name="bad")
-    assert len(compile_program(program([x], [good, bad], [good.output])).report.lowerings) == 1
+    assert len(compile_program(program([x], [good, bad], [good.output]), FUSED).report.lowerings) == 1
 
 
-def test_sequence_length_is_refused() -> None:
+def test_sequence_length_is_refused_by_the_fused_op() -> None:
     x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
     op = recurrence(lstm_cell(), x, sequence_length=lengths)
     assert [rule for rule, _ in rejections(program([x, lengths], [op], [op.output]))] == ["fused-sequence-length"]
@@ -75,7 +102,9 @@ def test_sequence_length_is_refused() -> None:
 def test_a_float64_recurrence_is_refused() -> None:
     x = tensor("x", None, None, 3, dtype=DType.FLOAT64)
     op = recurrence(lstm_cell(), x)
-    assert [rule for rule, _ in rejections(program([x], [op], [op.output]))] == ["float32-only"]
+    source = program([x], [op], [op.output])
+    assert [rule for rule, _ in rejections(source)] == ["float32-only"]
+    assert [rule for rule, _ in rejections(source, ConvertOptions())] == ["float32-only"]
 
 
 def behind_a_reshape(shape: Value, batch: int | None) -> Program:
@@ -94,12 +123,23 @@ def test_an_unknown_batch_behind_a_computed_shape_is_refused() -> None:
 
 
 def test_a_fixed_batch_behind_a_computed_shape_is_let_through() -> None:
-    assert compile_program(behind_a_reshape(tensor("shape", 3, dtype=DType.INT32), 2)).model
+    assert compile_program(behind_a_reshape(tensor("shape", 3, dtype=DType.INT32), 2), FUSED).model
 
 
 def test_an_unknown_batch_behind_a_constant_shape_is_let_through() -> None:
     shape = constant("shape", np.array([4, -1, 3], np.int32))
-    assert compile_program(behind_a_reshape(shape, None)).model
+    assert compile_program(behind_a_reshape(shape, None), FUSED).model
+
+
+def test_what_follows_a_loop_is_dynamic() -> None:
+    first, second = lstm_cell(cell_clip=0.0), lstm_cell(depth=4)
+    assert lowerings(stack([first, second])) == ["while", "while"]
+    assert lowerings(stack([first, second], batch=2)) == ["while", "fused"]
+    assert lowerings(stack([lstm_cell(), lstm_cell(depth=4, cell_clip=0.0)])) == ["fused", "while"]
+
+
+def lowerings(source: Program) -> list[str]:
+    return [record.lowering for record in compile_program(source).report.lowerings]
 
 
 def test_a_recurrence_inside_control_flow_is_refused() -> None:

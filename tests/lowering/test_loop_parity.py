@@ -1,0 +1,101 @@
+"""Loops on real interpreters against the float64 evaluator: every cell that the evaluator knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converter.convert import compile_program
+from converter.ir import Activation, Array, Cell, DType, Lowering, Program, evaluate
+from converter.lowering.loop import BLOCK
+from converter.options import ConvertOptions
+from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
+from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+
+pytestmark = pytest.mark.runtime
+
+QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
+LOOP = ConvertOptions(lowering=Lowering.WHILE)
+# Less than a block, one, several, and a rest; growing and shrinking.
+SIZES = ((5, 2), (1, 1), (BLOCK, 7), (2 * BLOCK + 1, 2), (3, 9), (2 * BLOCK, 1))
+
+CELLS: dict[str, list[Cell]] = {
+    "rnn": [rnn_cell()],
+    "lstm": [lstm_cell()],
+    "lstm of one unit": [lstm_cell(units=1, depth=1)],
+    "lstm with everything": [
+        lstm_cell(peephole=True, projection=3, cell_clip=0.4, projection_clip=0.2, forget_bias=1.0)
+    ],
+    "lstm cifg peephole": [lstm_cell(cifg=True, peephole=True)],
+    "wide projection": [lstm_cell(units=3, projection=7)],
+    "cell_clip of zero": [lstm_cell(cell_clip=0.0)],
+    "projection clip of zero": [lstm_cell(projection=2, projection_clip=0.0)],
+    "mixed stack": [lstm_cell(units=5, projection=2), rnn_cell(depth=2), lstm_cell(depth=4, cifg=True)],
+}
+
+
+def check(source: Program, cases: list[dict[str, Array]], pool: WorkerPool) -> None:
+    converted = compile_program(source, LOOP)
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" not in converted.report.op_counts
+    report = compare(converted.model, lambda inputs: evaluate(source, inputs), cases, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+def cases_of(source: Program, *, time: int | None = None, batch: int | None = None) -> list[dict[str, Array]]:
+    rng = np.random.default_rng(3)
+    sizes = dict.fromkeys((time or t, batch or b) for t, b in SIZES)
+    return [random_inputs(rng, source, time=t, batch=b) for t, b in sizes]
+
+
+@pytest.mark.parametrize("given_state", [False, True], ids=["zero", "given"])
+@pytest.mark.parametrize("time_major", [True, False], ids=["time", "batch"])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_is_exact(name: str, time_major: bool, given_state: bool, pool: WorkerPool) -> None:
+    source = stack(CELLS[name], time_major=time_major, given_state=given_state)
+    check(source, cases_of(source), pool)
+
+
+@pytest.mark.parametrize("activation", Activation)
+def test_every_activation_is_exact(activation: Activation, pool: WorkerPool) -> None:
+    # The unbounded ones are kept from growing over the steps, so that errors stay of order one.
+    bound = 1.0
+    source = stack(
+        [lstm_cell(activation=activation, recurrent_activation=Activation.HARD_SIGMOID, cell_clip=bound)]
+    )
+    check(source, cases_of(source), pool)
+
+
+@pytest.mark.parametrize("time", [3, BLOCK, 2 * BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("time_major", [True, False], ids=["time", "batch"])
+def test_fixed_shapes_are_exact(time: int, time_major: bool, pool: WorkerPool) -> None:
+    source = stack([lstm_cell()], time=time, batch=2, time_major=time_major)
+    check(source, cases_of(source, time=time, batch=2), pool)
+
+
+@pytest.mark.parametrize("given_state", [False, True], ids=["zero", "given"])
+def test_rows_end_at_their_lengths(given_state: bool, pool: WorkerPool) -> None:
+    cell = lstm_cell()
+    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
+    states = (tensor("c", None, 4), tensor("h", None, 4)) if given_state else None
+    op = recurrence(cell, x, sequence_length=lengths, initial_state=states)
+    source = program([x, lengths, *(states or ())], [op], [op.output, *op.final_state])
+    rng = np.random.default_rng(0)
+    cases = []
+    for time, batch in SIZES:
+        case: dict[str, Array] = {"x": rng.standard_normal((time, batch, 3)).astype(np.float32)}
+        case["lengths"] = rng.integers(0, time + 2, batch).astype(np.int32)
+        if states:
+            case |= {name: rng.standard_normal((batch, 4)).astype(np.float32) for name in "ch"}
+        cases.append(case)
+    cases[-1]["lengths"][:] = 0
+    cases[-2]["x"][2:] = np.nan
+    cases[-2]["lengths"] = np.minimum(cases[-2]["lengths"], 2)
+    check(source, cases, pool)
+
+
+def test_only_the_final_state_costs_one_loop(pool: WorkerPool) -> None:
+    x = tensor("x", None, None, 3)
+    op = recurrence(lstm_cell(), x)
+    source = program([x], [op], [*op.final_state])
+    assert compile_program(source, LOOP).report.op_counts["WHILE"] == 1
+    check(source, [*cases_of(source), {"x": np.zeros((0, 2, 3), np.float32)}], pool)
