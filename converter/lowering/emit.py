@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from converter.flatbuffer import unique_name
+from converter.flatbuffer.schema import DTYPE_NUMBERS
 from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant
 
 
@@ -214,6 +215,24 @@ class Emitter:
         operands = [x, self.integers(0), count, self.integers(1)]
         return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
 
+    def cumulated(self, x: Value, axis: int, name: str) -> Value:
+        """Append a CUMSUM over one axis of what comes before each element."""
+        options = {"exclusive": True, "reverse": False}
+        result = self.value(name, x, dims(x))
+        return self.op("CUMSUM", [x, self.integer(axis)], result, options, options_type="CumsumOptions")
+
+    def gather_nd(self, x: Value, places: Value, name: str) -> Value:
+        """Append a GATHER_ND: the elements of ``x`` at ``places`` [n, k], int32."""
+        count, depth = dims(places)
+        result = self.value(name, x, (count, *dims(x)[depth:]))
+        return self.op("GATHER_ND", [x, places], result, options_type="GatherNdOptions")
+
+    def cast(self, x: Value, dtype: DType, name: str) -> Value:
+        """Append a CAST."""
+        result = Value(self.name(name), TensorType(dtype, x.type.shape))
+        options = {"inDataType": DTYPE_NUMBERS[x.type.dtype], "outDataType": DTYPE_NUMBERS[dtype]}
+        return self.op("CAST", [x], result, options, options_type="CastOptions")
+
     def expand_dims(self, x: Value, axis: int, name: str) -> Value:
         """Append an EXPAND_DIMS."""
         shape = list(dims(x))
@@ -223,12 +242,13 @@ class Emitter:
 
     # --- shapes ------------------------------------------------------------------------------------------------
 
-    def pack(self, scalars: Sequence[Value], name: str) -> Value:
-        """Append a PACK of scalars to a vector."""
-        result = self.value(name, scalars[0], (len(scalars),))
-        return self.op(
-            "PACK", scalars, result, {"valuesCount": len(scalars), "axis": 0}, options_type="PackOptions"
-        )
+    def pack(self, parts: Sequence[Value], name: str, *, axis: int = 0) -> Value:
+        """Append a PACK: values of one shape side by side on a new axis."""
+        shape = list(dims(parts[0]))
+        shape.insert(axis, len(parts))
+        result = self.value(name, parts[0], tuple(shape))
+        options = {"valuesCount": len(parts), "axis": axis}
+        return self.op("PACK", parts, result, options, options_type="PackOptions")
 
     def dimension(self, x: Value, axis: int) -> Value:
         """Return one dimension of ``x`` as an int32 scalar: a constant if it is known."""
@@ -236,7 +256,7 @@ class Emitter:
         if known is not None:
             return self.integer(known)
         shape = Value(self.name("shape"), TensorType(DType.INT32, (len(dims(x)),)))
-        self.op("SHAPE", [x], shape, {"outType": INT32}, options_type="ShapeOptions")
+        self.op("SHAPE", [x], shape, {"outType": DTYPE_NUMBERS[DType.INT32]}, options_type="ShapeOptions")
         operands = [shape, self.integers(axis), self.integers(axis + 1), self.integers(1)]
         masks = {"beginMask": 0, "endMask": 0, "shrinkAxisMask": 1}
         result = self.value("dimension", shape, ())
@@ -249,10 +269,6 @@ class Emitter:
         filled = self.number(0.0)
         result = self.value(name, filled, shape)
         return self.op("FILL", [self.pack(sizes, "sizes"), filled], result, options_type="FillOptions")
-
-
-INT32 = 2
-"""The number of int32 in the schema's TensorType."""
 
 
 def dims(x: Value) -> Shape:

@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
 from converter.lowering.emit import Emitter
+from converter.lowering.lengths import emit_final_state, emit_masked_output, mask_lstm, measure, unmasked
 from converter.lowering.operands import LstmOperand, RnnOperand
 
 # Values of the schema's ActivationFunctionType.
@@ -35,13 +36,29 @@ def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
     ``taken`` holds the names in use and receives the new ones.
     """
     emitter = Emitter(op.name, taken)
+    if op.sequence_length is None:
+        _emit(op, emitter)
+        return emitter.ops
+    lengths = measure(op, op.sequence_length, emitter)
+    if isinstance(op.cell, LstmCell):
+        free = mask_lstm(op.cell, lengths, emitter)
+        _emit(free, emitter)
+    else:
+        free = unmasked(op, emitter)
+        _emit(free, emitter)
+        emit_masked_output(free.output, lengths, emitter)
+    emit_final_state(free, lengths, emitter)
+    return emitter.ops
+
+
+def _emit(op: Recurrence, emitter: Emitter) -> None:
+    """Emit the fused op for a recurrence without lengths."""
     states = _write_states(op, emitter)
     if isinstance(op.cell, LstmCell):
         _emit_lstm(op, op.cell, states, emitter)
     else:
         _emit_rnn(op, op.cell, states, emitter)
     _read_states(op, states, emitter)
-    return list(emitter.ops)
 
 
 def _state_names(op: Recurrence) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ def fused_rejections(op: Recurrence, dynamic: frozenset[Value], *, is_main: bool
     the main graph.
     """
     yield from _type_rejections(op)
-    yield from _sequence_rejections(op)
     yield from _shape_rejections(op, dynamic)
     if not is_main:
         yield from _nesting_rejections(op)
@@ -48,24 +47,13 @@ def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
             )
 
 
-def _sequence_rejections(op: Recurrence) -> Iterator[Rejection]:
-    # The kernels run every row over all steps: lengths would be ignored without a word.
-    if op.sequence_length is not None:
-        yield Rejection(
-            "fused-sequence-length",
-            op.place,
-            "the fused op has no sequence_length",
-            "a loop has, at lowering='while'",
-        )
-
-
 def _shape_rejections(op: Recurrence, dynamic: frozenset[Value]) -> Iterator[Rejection]:
     # The runtimes size a dynamic tensor while they run, and the arena of state tensors does not grow then: after
     # a larger batch, h and c overlap.
     batch = None if op.x.type.shape is None else op.x.type.shape[1 if op.time_major else 0]
     if batch is not None:
         return
-    for value in (op.x, *op.initial_state):
+    for value in op.operands:
         if value is not None and value in dynamic:
             yield Rejection(
                 "fused-dynamic-batch",

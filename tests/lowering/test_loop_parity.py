@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.ir import Activation, Array, Cell, DType, Lowering, Program, evaluate
+from converter.ir import Activation, Array, Cell, Lowering, Program, evaluate
 from converter.lowering.loop import BLOCK
 from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
@@ -70,27 +70,6 @@ def test_every_activation_is_exact(activation: Activation, pool: WorkerPool) -> 
 def test_fixed_shapes_are_exact(time: int, time_major: bool, pool: WorkerPool) -> None:
     source = stack([lstm_cell()], time=time, batch=2, time_major=time_major)
     check(source, cases_of(source, time=time, batch=2), pool)
-
-
-@pytest.mark.parametrize("given_state", [False, True], ids=["zero", "given"])
-def test_rows_end_at_their_lengths(given_state: bool, pool: WorkerPool) -> None:
-    cell = lstm_cell()
-    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
-    states = (tensor("c", None, 4), tensor("h", None, 4)) if given_state else None
-    op = recurrence(cell, x, sequence_length=lengths, initial_state=states)
-    source = program([x, lengths, *(states or ())], [op], [op.output, *op.final_state])
-    rng = np.random.default_rng(0)
-    cases = []
-    for time, batch in SIZES:
-        case: dict[str, Array] = {"x": rng.standard_normal((time, batch, 3)).astype(np.float32)}
-        case["lengths"] = rng.integers(0, time + 2, batch).astype(np.int32)
-        if states:
-            case |= {name: rng.standard_normal((batch, 4)).astype(np.float32) for name in "ch"}
-        cases.append(case)
-    cases[-1]["lengths"][:] = 0
-    cases[-2]["x"][2:] = np.nan
-    cases[-2]["lengths"] = np.minimum(cases[-2]["lengths"], 2)
-    check(source, cases, pool)
 
 
 def test_only_the_final_state_costs_one_loop(pool: WorkerPool) -> None:

@@ -93,12 +93,6 @@ def test_a_refused_cell_that_nobody_reads_does_not_stop_the_conversion() -> None
     assert len(compile_program(program([x], [good, bad], [good.output]), FUSED).report.lowerings) == 1
 
 
-def test_sequence_length_is_refused_by_the_fused_op() -> None:
-    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
-    op = recurrence(lstm_cell(), x, sequence_length=lengths)
-    assert [rule for rule, _ in rejections(program([x, lengths], [op], [op.output]))] == ["fused-sequence-length"]
-
-
 def test_a_float64_recurrence_is_refused() -> None:
     x = tensor("x", None, None, 3, dtype=DType.FLOAT64)
     op = recurrence(lstm_cell(), x)

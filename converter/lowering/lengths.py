@@ -1,0 +1,114 @@
+"""sequence_length beside a fused op, which has none: exact, with shapes that are known before the run.
+
+LSTM: one more input column, 1 where a row has ended and 0 before, with weights that shut the input and the output
+gate and open the forget gate for good. Past its end a row's c does not change by a bit and its output is exactly
+0; its final h is gathered from the outputs. Simple RNN: the outputs are selected, and the final h gathered.
+
+Inputs past the end are replaced by zeros first: NaN there would survive a product with zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from converter.ir import Array, DType, Gate, LstmCell, Recurrence, TensorType, Value
+from converter.lowering.emit import Emitter, dims
+
+SHUT = 1e30
+"""A gate's input that outweighs all others: sigmoid is exactly 1 there, and exactly 0 at its negative."""
+
+_COLUMN: Mapping[str, float] = {"input_gate": -SHUT, "forget_gate": SHUT, "cell_gate": 0.0, "output_gate": -SHUT}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lengths:
+    """What is known of the lengths of a recurrence: ``alive`` (bool, [T, B, 1] or [B, T, 1]) and ``steps`` [B]."""
+
+    op: Recurrence
+    alive: Value
+    steps: Value
+    ended: Value
+
+
+def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
+    """Emit which steps of which rows are within ``lengths`` [B], int32."""
+    zeros = emitter.zeros_like(emitter.columns(op.x, 0, 1, "column"))
+    ones = emitter.add(zeros, emitter.number(1.0), "ones")
+    # A count of steps without RANGE, whose result the runtimes size while they run.
+    step = emitter.cumulated(ones, 0 if op.time_major else 1, "step")
+    limit = emitter.expand_dims(emitter.cast(lengths, DType.FLOAT32, "limit"), 1, "limits")
+    if not op.time_major:
+        limit = emitter.expand_dims(limit, 1, "limits_of_rows")
+    alive = emitter.less(step, limit, "alive")
+    time = emitter.dimension(op.x, 0 if op.time_major else 1)
+    steps = emitter.minimum(lengths, time, "steps")
+    return Lengths(op, alive, steps, emitter.select(alive, zeros, ones, "ended"))
+
+
+def mask_lstm(cell: LstmCell, lengths: Lengths, emitter: Emitter) -> Recurrence:
+    """Return an LSTM recurrence without lengths that stands still where rows have ended.
+
+    Its outputs are those of the original, and so is its final c for every row that has a step: a c that was given
+    from outside may still be clipped where there is none.
+    """
+    op = lengths.op
+    clean = emitter.select(lengths.alive, op.x, emitter.zeros_like(op.x, "blank"), "clean_inputs")
+    masked = emitter.concatenation([clean, lengths.ended], len(dims(clean)) - 1, "masked_inputs")
+    gates = {name: _with_column(gate, _COLUMN[name]) for name, gate in cell.gates()}
+    return replace(
+        op,
+        cell=replace(cell, **gates),  # type: ignore[arg-type]  # the names are those of the cell's gates
+        x=masked,
+        sequence_length=None,
+        final_state=tuple(_spare(value, emitter) for value in op.final_state),
+    )
+
+
+def unmasked(op: Recurrence, emitter: Emitter) -> Recurrence:
+    """Return ``op`` without lengths, with results of its own: what rows give past their end is still in them."""
+    return replace(
+        op,
+        sequence_length=None,
+        output=_spare(op.output, emitter),
+        final_state=tuple(_spare(value, emitter) for value in op.final_state),
+    )
+
+
+def emit_masked_output(raw: Value, lengths: Lengths, emitter: Emitter) -> None:
+    """Emit the outputs: ``raw`` where a row has not ended, else zero."""
+    emitter.select(lengths.alive, raw, emitter.zeros_like(raw, "blank_outputs"), lengths.op.output)
+
+
+def emit_final_state(masked: Recurrence, lengths: Lengths, emitter: Emitter) -> None:
+    """Emit the final state: each row's last output, c as it stood still; the initial state if it has no step."""
+    op = lengths.op
+    has_steps = emitter.less(emitter.integer(0), lengths.steps, "has_steps")
+    stepped = emitter.expand_dims(has_steps, 1, "rows_with_steps")
+    last = _last_output(lengths, emitter)
+    for given, still, final in zip(op.initial_state, masked.final_state, op.final_state, strict=True):
+        reached = last if final is op.final_state[-1] else still
+        start = given if given is not None else emitter.zeros_like(reached, "no_state")
+        emitter.select(stepped, reached, start, final)
+
+
+def _last_output(lengths: Lengths, emitter: Emitter) -> Value:
+    """Emit each row's output at its last step [B, output]; that of step 0 for a row without steps."""
+    op = lengths.op
+    before = emitter.subtract(lengths.steps, emitter.integer(1))
+    last = emitter.maximum(before, emitter.integer(0), "last")
+    counted = emitter.add(emitter.zeros_like(emitter.cast(last, DType.FLOAT32, "rows")), emitter.number(1.0))
+    row = emitter.cast(emitter.cumulated(counted, 0, "row_number"), DType.INT32, "row")
+    place = emitter.pack([last, row] if op.time_major else [row, last], "place", axis=1)
+    return emitter.gather_nd(op.output, place, "last_output")
+
+
+def _with_column(gate: Gate, weight: float) -> Gate:
+    column: Array = np.full((gate.units, 1), weight, np.float32)
+    return replace(gate, kernel=np.concatenate([gate.kernel, column], axis=1))
+
+
+def _spare(value: Value, emitter: Emitter) -> Value:
+    return Value(emitter.name("unmasked"), TensorType(value.type.dtype, value.type.shape))
