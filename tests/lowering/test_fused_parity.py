@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from converter.convert import compile_program
-from converter.ir import Activation, Array, Cell, Program, TfliteOp, Value, constant, evaluate
+from converter.ir import Activation, Cell, Program, TfliteOp, Value, constant, evaluate
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, ParityReport, WorkerPool, compare
 
@@ -135,56 +133,3 @@ def test_input_that_is_not_a_number_does_not_reach_the_next_invoke(pool: WorkerP
             after = running.run(good)
         for name, array in before.items():
             np.testing.assert_array_equal(after[name], array)
-
-
-@st.composite
-def cells(draw: st.DrawFn, depth: int) -> Cell:
-    seed = draw(st.integers(0, 99))
-    units = draw(st.integers(1, 6))
-    if draw(st.booleans()):
-        activation = draw(st.sampled_from([Activation.TANH, Activation.RELU6, Activation.LINEAR]))
-        return rnn_cell(units=min(units, 2), depth=depth, activation=activation, seed=seed)
-    clips = st.one_of(st.none(), st.sampled_from([0.05, 0.5, 3.0]))
-    return lstm_cell(
-        units=units,
-        depth=depth,
-        projection=draw(st.one_of(st.none(), st.integers(1, units))),
-        peephole=draw(st.booleans()),
-        cifg=draw(st.booleans()),
-        activation=draw(st.sampled_from([Activation.TANH, Activation.RELU, Activation.RELU6])),
-        cell_clip=draw(clips),
-        projection_clip=draw(clips),
-        forget_bias=draw(st.sampled_from([0.0, 1.0])),
-        seed=seed,
-    )
-
-
-@st.composite
-def stacks(draw: st.DrawFn) -> Program:
-    chosen: list[Cell] = []
-    depth = draw(st.integers(1, 5))
-    for _ in range(draw(st.integers(1, 3))):
-        chosen.append(draw(cells(depth)))
-        depth = chosen[-1].output_size
-    return stack(chosen, time_major=draw(st.booleans()), given_state=draw(st.booleans()))
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(source=stacks(), data=st.data())
-def test_random_stacks_are_exact(source: Program, data: st.DataObject, pool: WorkerPool) -> None:
-    sizes = data.draw(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=3))
-    rng = np.random.default_rng(0)
-    cases: list[dict[str, Array]] = [random_inputs(rng, source, time=time, batch=batch) for time, batch in sizes]
-    report = compare(
-        compile_program(source).model,
-        lambda inputs: evaluate(source, inputs),
-        cases,
-        pool=pool,
-        runtimes=QUICK,
-    )
-    assert report.ok, str(report)
