@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JOBS ?= 2
+N ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format types imports bench clean
+.PHONY: help install demo test test-all fuzz lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +28,9 @@ test: $(INSTALLED)  ## the tests, wide matrices sampled
 
 test-all: $(INSTALLED)  ## the tests, wide matrices in full
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+fuzz: $(INSTALLED)  ## random programs on real interpreters: make fuzz N=5000
+	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest tests/lowering/test_random_programs.py
 
 lint: $(INSTALLED)  ## style, and formatting unchanged
 	$(BIN)/ruff check .

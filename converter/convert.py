@@ -40,23 +40,28 @@ class Converted:
         return target
 
 
-def convert(source: Any, *, lowering: str = AUTO, signature_key: str | None = None) -> Converted:
+def convert(
+    source: Any, *, lowering: str = AUTO, state: str = "stateless", signature_key: str | None = None
+) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
     Args:
         source: a ``tf.function`` with an input signature, a concrete function, or the directory of a SavedModel.
         lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
             to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
+        state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
+            ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
+            so that a caller can feed back what it got.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
 
-    State is initialised at every invoke: equal inputs give equal outputs, whatever ran before. Equal sources give
-    equal bytes.
+    No state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal sources give equal
+    bytes.
 
     Raises:
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering)
+    options = ConvertOptions.parse(lowering=lowering, state=state)
     function = open_source(source, signature_key=signature_key)
     return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
 
@@ -81,7 +86,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     _refuse_foreign_ops(lowered)
     model = build_model(replace(lowered, description=DESCRIPTION))
     report = Report(
-        lowerings=_records(explain_lowering(program, options)),
+        lowerings=_records(explain_lowering(prepared, options)),
         passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *CLEAN_UP)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),

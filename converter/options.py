@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from converter.errors import TfliteRnnError
 from converter.ir import Lowering
@@ -11,15 +12,30 @@ AUTO = "auto"
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
+class StatePolicy(Enum):
+    """Where the state of recurrences lives between invokes."""
+
+    STATELESS = "stateless"
+    """Nowhere: every invoke starts from zero, or from the initial state that the network says."""
+
+    EXPLICIT = "explicit"
+    """With the caller: initial and final states are named inputs and outputs."""
+
+
+STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
+
+
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """How to convert: ``lowering`` is the form that every recurrence takes, None the best exact one for each."""
 
     lowering: Lowering | None = None
+    state: StatePolicy = StatePolicy.STATELESS
 
     @classmethod
-    def parse(cls, *, lowering: str = AUTO) -> ConvertOptions:
+    def parse(cls, *, lowering: str = AUTO, state: str = StatePolicy.STATELESS.value) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
-        if lowering not in LOWERINGS:
-            raise TfliteRnnError(f"lowering is {lowering!r}; it must be one of {', '.join(LOWERINGS)}")
-        return cls(lowering=None if lowering == AUTO else Lowering(lowering))
+        for option, word, words in (("lowering", lowering, LOWERINGS), ("state", state, STATE_POLICIES)):
+            if word not in words:
+                raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
+        return cls(lowering=None if lowering == AUTO else Lowering(lowering), state=StatePolicy(state))

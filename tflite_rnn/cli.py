@@ -19,7 +19,7 @@ import tflite_rnn
 from converter.errors import SourceError, TfliteRnnError
 from converter.files import check_writable
 from converter.flatbuffer import read_file, read_model
-from converter.options import AUTO, LOWERINGS
+from converter.options import AUTO, LOWERINGS, STATE_POLICIES
 from tflite_rnn.console import import_tensorflow, quiet_stderr
 from tflite_rnn.runtime import RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
@@ -78,8 +78,15 @@ def main() -> None:
     type=click.Choice(LOWERINGS),
     help="The form of every recurrence; auto is the fused op where it is exact, else a loop.",
 )
+@click.option(
+    "--state",
+    default=STATE_POLICIES[0],
+    show_default=True,
+    type=click.Choice(STATE_POLICIES),
+    help="explicit makes inputs and outputs of every state; stateless starts anew at every invoke.",
+)
 @_reports_errors
-def convert(source: Path, output: Path, signature_key: str | None, lowering: str) -> None:
+def convert(source: Path, output: Path, signature_key: str | None, lowering: str, state: str) -> None:
     """Convert a SavedModel to a .tflite of builtin ops.
 
     Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
@@ -94,7 +101,7 @@ def convert(source: Path, output: Path, signature_key: str | None, lowering: str
     with console.status(f"converting {source}"):
         import_tensorflow()
         with quiet_stderr():
-            converted = tflite_rnn.convert(source, lowering=lowering, signature_key=signature_key)
+            converted = tflite_rnn.convert(source, lowering=lowering, state=state, signature_key=signature_key)
     converted.save(output)
     console.print(str(converted.report), markup=False)
     console.print(f"wrote {output}", markup=False)

@@ -10,6 +10,7 @@ from converter.ir import Program, verify
 from converter.options import ConvertOptions
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
+from converter.passes.expose_state import expose_state, state_exposed
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
@@ -36,7 +37,13 @@ CANONICALIZE = (
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that settle how each recurrence is lowered."""
+    policy = options.state
     return (
+        Pass(
+            "expose-state",
+            lambda program: expose_state(program, policy),
+            lambda program: state_exposed(program, policy),
+        ),
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )
