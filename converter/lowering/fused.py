@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
 from converter.lowering.emit import Emitter
 from converter.lowering.operands import LstmOperand, RnnOperand
@@ -32,8 +33,11 @@ _ACTIVATIONS: Mapping[Activation, int] = {
 def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
     """Return the ops that compute ``op`` with one fused op; their results are ``op``'s own.
 
-    ``taken`` holds the names in use and receives the new ones.
+    ``taken`` holds the names in use and receives the new ones. Raises InvalidProgramError if no fused op computes
+    the cell.
     """
+    if not isinstance(op.cell, LstmCell | RnnCell):
+        raise InvalidProgramError(f"{op.name}: no fused op computes {op.cell}")
     emitter = Emitter(op.name, taken)
     states = _write_states(op, emitter)
     if isinstance(op.cell, LstmCell):

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Activation, DType, Graph, LstmCell, Recurrence, RnnCell, Value
+from converter.ir import (
+    Activation,
+    DType,
+    Graph,
+    GruCell,
+    LayerNormLstmCell,
+    LstmCell,
+    Recurrence,
+    RnnCell,
+    Value,
+)
 from converter.passes.dynamic_shapes import dynamic_values
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
@@ -21,10 +31,30 @@ def fused_rejections(op: Recurrence, graph: Graph) -> Iterator[Rejection]:
     yield from _type_rejections(op)
     yield from _sequence_rejections(op)
     yield from _shape_rejections(op, dynamic_values(graph))
-    if isinstance(op.cell, LstmCell):
-        yield from _lstm_rejections(op, op.cell)
-    else:
-        yield from _rnn_rejections(op, op.cell)
+    yield from _cell_rejections(op)
+
+
+def _cell_rejections(op: Recurrence) -> Iterator[Rejection]:
+    match op.cell:
+        case RnnCell():
+            yield from _rnn_rejections(op, op.cell)
+        case LstmCell():
+            yield from _lstm_rejections(op, op.cell)
+        case LayerNormLstmCell():
+            # The fused LSTM can normalise its gates, but stores its memory as it is.
+            yield Rejection(
+                "layer-norm-no-fused-op",
+                op.place,
+                "the cell normalises its memory; no fused op does, and this version has no other lowering",
+                "use an LSTM cell without layer normalisation (layer_norm=False)",
+            )
+        case GruCell():
+            yield Rejection(
+                "gru-no-fused-op",
+                op.place,
+                "there is no fused op for gated recurrent units, and this version has no other lowering",
+                "use an LSTM cell",
+            )
 
 
 def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
