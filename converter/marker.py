@@ -14,22 +14,41 @@ Operands of a marked op, in order::
 
 Results, in order: outputs ([T, B, O] or [B, T, O]), then the final state, flat.
 
-A cell's flat state: ``lstm`` has (c [B, units], h [B, output]); ``basic_rnn`` has (h [B, units]); ``stack`` has
-the states of its cells, one after the other.
+A leaf cell's flat state: all kinds of LSTM have (c [B, units], h [B, output]), all other kinds (h [B, units]);
+its last tensor is as deep as the cell's output. Two kinds are no leaves and have no weights of their own:
+``stack`` feeds each of its ``cells`` the output of the one before, ``residual`` adds the inputs of its one cell to
+the outputs of that cell. Their state is that of their cells, one after the other.
 
-Weights are in TensorFlow's layout, gates side by side in columns:
+Weights are in the layout of the TensorFlow cell; most have gates side by side in columns, those of TFLite's own
+cells a matrix to each gate and a row to each unit:
 
-=========== =========================================================================================
-kind        weights
-=========== =========================================================================================
-basic_rnn   kernel [D+U, U], bias [U]
-lstm        kernel [D+O, 4U] (columns i, j, f, o), bias [4U];
-            with peepholes w_f_diag, w_i_diag, w_o_diag [U]; with projection projection_kernel [U, O]
-=========== =========================================================================================
+=============== ======================================================================================
+kind            weights
+=============== ======================================================================================
+basic_rnn       kernel [D+U, U], bias [U]
+tflite_rnn      input_weights [U, D], recurrent_weights [U, U], bias [U]
+gru             gates_kernel [D+U, 2U] (columns r, u), gates_bias [2U]; with the reset before the
+                recurrent product candidate_kernel [D+U, U], candidate_bias [U]; with the reset after it
+                candidate_input_kernel [D, U], candidate_hidden_kernel [U, U], candidate_input_bias [U],
+                candidate_hidden_bias [U]
+lstm            kernel [D+O, 4U] (columns i, j, f, o), bias [4U];
+                with peepholes w_f_diag, w_i_diag, w_o_diag [U]; with projection projection_kernel [U, O]
+tflite_lstm     input_to_input_w, input_to_forget_w, input_to_cell_w, input_to_output_w [U, D];
+                cell_to_input_w, cell_to_forget_w, cell_to_cell_w, cell_to_output_w [U, O];
+                input_bias, forget_bias, cell_bias, output_bias [U];
+                with peepholes w_f_diag, w_i_diag, w_o_diag [U]; with projection projection_kernel [O, U]
+coupled_lstm    kernel [D+O, 3U] (columns j, f, o), and bias [3U] unless there is an epsilon;
+                with peepholes w_f_diag, w_o_diag [U]; with an epsilon transform_gamma, transform_beta [U]
+                and likewise for forget, output and state; with projection projection_kernel [U, O]
+layer_norm_lstm kernel [D+U, 4U] (columns i, j, f, o); input_gamma, input_beta [U] and likewise for
+                transform, forget, output and state
+=============== ======================================================================================
 
-Attributes: ``basic_rnn`` has ``units`` and ``activation``; ``lstm`` has ``units``, ``activation``,
-``forget_bias`` (added to f on every step), ``cell_clip`` and ``proj_clip`` (a number, or None for no clipping;
-0.0 is a bound like any other). Activations are Keras names, ``"linear"`` included.
+Attributes: every leaf has ``units`` and ``activation`` (a Keras name, ``"linear"`` included). ``gru`` has
+``reset_after``. ``lstm``, ``coupled_lstm`` and ``layer_norm_lstm`` have ``forget_bias`` (added to f on every
+step). ``lstm`` and ``tflite_lstm`` have ``cell_clip``; these two and ``coupled_lstm`` have ``proj_clip``: a
+number, or None for no clipping; 0.0 is a bound like any other. ``layer_norm_lstm`` has ``epsilon``, the number
+added to a variance; that of a ``coupled_lstm`` is None without layer normalisation.
 """
 
 from __future__ import annotations
@@ -48,7 +67,7 @@ Attribute: TypeAlias = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """One cell of a recurrence: a leaf (``basic_rnn``, ``lstm``) or a ``stack``; its attributes sort by name."""
+    """One cell of a recurrence: a leaf, or a ``stack`` or ``residual`` of cells; its attributes sort by name."""
 
     kind: str
     name: str

@@ -8,12 +8,11 @@ status: 0 if parity holds, 1 if it does not, 2 if something failed on the way.
 from __future__ import annotations
 
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,12 @@ from rich.text import Text
 
 from converter.errors import TfliteRnnError
 from models import chars2vec
+from models.steps import Say, run_step
 from tflite_rnn.console import import_tensorflow
 from tflite_rnn.runtime import AI_EDGE_LITERT, ParityReport, Runtime, WorkerPool
 
 Array: TypeAlias = NDArray[np.float32]
 Embed: TypeAlias = Callable[[Array], Array]
-Say: TypeAlias = Callable[[str], None]
-T = TypeVar("T")
 
 WORDS = Path(__file__).with_name("words.txt")
 OUTPUT = Path(__file__).resolve().parents[1] / "build" / "chars2vec.tflite"
@@ -98,12 +96,12 @@ def main() -> int:
 
 def _demo(console: Console) -> int:
     console.print(Text("chars2vec eng_50: two stacked LSTM(50) with trained weights\n", style="bold"))
-    pretrained = _step(console, "fetch", lambda _: chars2vec.load(), _describe_weights)
-    embed = _step(console, "build", lambda _: chars2vec.build(pretrained), _describe_network)
-    converted = _step(console, "convert", lambda _: _convert(embed, OUTPUT), _describe_conversion)
-    report = _step(console, "check", lambda say: _check(converted, embed, say), _describe_report)
+    pretrained = run_step(console, "fetch", lambda _: chars2vec.load(), _describe_weights)
+    embed = run_step(console, "build", lambda _: chars2vec.build(pretrained), _describe_network)
+    converted = run_step(console, "convert", lambda _: _convert(embed, OUTPUT), _describe_conversion)
+    report = run_step(console, "check", lambda say: _check(converted, embed, say), _describe_report)
     words = read_words()
-    vectors, found = _step(
+    vectors, found = run_step(
         console,
         "embed",
         lambda _: _embed_all(OUTPUT, words, QUERIES),
@@ -114,17 +112,6 @@ def _demo(console: Console) -> int:
     console.print()
     console.print(Text(str(report)), soft_wrap=True)
     return 0 if report.ok else 1
-
-
-def _step(console: Console, name: str, action: Callable[[Say], T], describe: Callable[[T], str]) -> T:
-    """Run one step: a spinner while it lasts, if this is a terminal, and one line that stays."""
-    started = time.perf_counter()
-    with console.status(name) as status:
-        result = action(lambda doing: status.update(f"{name}: {doing}"))
-    seconds = time.perf_counter() - started
-    line = Text.assemble((f"{name:<9}", "bold green"), f"{describe(result):<61}", (f"{seconds:6.1f} s", "dim"))
-    console.print(line, soft_wrap=True)
-    return result
 
 
 def _convert(embed: Any, path: Path) -> Any:

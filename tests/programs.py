@@ -13,6 +13,9 @@ from converter.ir import (
     DType,
     Gate,
     Graph,
+    GruCell,
+    LayerNorm,
+    LayerNormLstmCell,
     LstmCell,
     Peephole,
     Program,
@@ -70,6 +73,29 @@ def lstm_cell(
         projection_clip=projection_clip,
         forget_bias=forget_bias,
     )
+
+
+def gru_cell(
+    *,
+    units: int = 4,
+    depth: int = 3,
+    reset_after: bool = False,
+    activation: Activation = Activation.TANH,
+    recurrent_activation: Activation = Activation.SIGMOID,
+    seed: int = 0,
+) -> GruCell:
+    rng = np.random.default_rng(seed)
+    update, reset, candidate = (gate(rng, units, depth, units) for _ in range(3))
+    bias = weights(rng, units) if reset_after else None
+    return GruCell(update, reset, candidate, bias, activation, recurrent_activation)
+
+
+def layer_norm_lstm_cell(lstm: LstmCell | None = None, *, seed: int = 0) -> LayerNormLstmCell:
+    """The layer-normalised twin of ``lstm``, by default of ``lstm_cell()``."""
+    inner = lstm or lstm_cell()
+    rng = np.random.default_rng(seed)
+    norms = [LayerNorm(weights(rng, inner.units), weights(rng, inner.units), 1e-12) for _ in range(5)]
+    return LayerNormLstmCell(inner, norms[0] if inner.input_gate is not None else None, *norms[1:])
 
 
 def tensor(name: str, *shape: int | None, dtype: DType = DType.FLOAT32) -> Value:

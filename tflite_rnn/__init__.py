@@ -39,51 +39,99 @@ if TYPE_CHECKING:
     from converter.report import Report
     from tflite_rnn import nn, runtime, testing
     from tflite_rnn.checking import check
-    from tflite_rnn.nn import BasicRNNCell, LSTMCell, LSTMStateTuple, MultiRNNCell
-    from tflite_rnn.nn.lite import dynamic_rnn
+    from tflite_rnn.nn import (
+        BasicLSTMCell,
+        BasicRNNCell,
+        CoupledInputForgetGateLSTMCell,
+        CudnnCompatibleGRUCell,
+        DeviceWrapper,
+        DropoutWrapper,
+        GRUCell,
+        LayerNormBasicLSTMCell,
+        LSTMCell,
+        LSTMStateTuple,
+        MultiRNNCell,
+        ResidualWrapper,
+        TFLiteLSTMCell,
+        TfLiteRNNCell,
+    )
+    from tflite_rnn.nn.bidirectional import stack_bidirectional_dynamic_rnn
+    from tflite_rnn.nn.lite import bidirectional_dynamic_rnn, dynamic_rnn
+    from tflite_rnn.nn.raw import raw_rnn
+    from tflite_rnn.nn.static import static_bidirectional_rnn, static_rnn
     from tflite_rnn.runtime import ParityReport
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BasicLSTMCell": "tflite_rnn.nn",
     "BasicRNNCell": "tflite_rnn.nn",
     "ConversionError": "converter.errors",
     "Converted": "converter.convert",
+    "CoupledInputForgetGateLSTMCell": "tflite_rnn.nn",
+    "CudnnCompatibleGRUCell": "tflite_rnn.nn",
+    "DeviceWrapper": "tflite_rnn.nn",
+    "DropoutWrapper": "tflite_rnn.nn",
+    "GRUCell": "tflite_rnn.nn",
     "LSTMCell": "tflite_rnn.nn",
     "LSTMStateTuple": "tflite_rnn.nn",
+    "LayerNormBasicLSTMCell": "tflite_rnn.nn",
     "ModelFileError": "converter.errors",
     "MultiRNNCell": "tflite_rnn.nn",
     "ParityReport": "tflite_rnn.runtime",
     "Rejection": "converter.errors",
     "Report": "converter.report",
+    "ResidualWrapper": "tflite_rnn.nn",
     "SourceError": "converter.errors",
+    "TFLiteLSTMCell": "tflite_rnn.nn",
+    "TfLiteRNNCell": "tflite_rnn.nn",
     "TfliteRnnError": "converter.errors",
+    "bidirectional_dynamic_rnn": "tflite_rnn.nn.lite",
     "check": "tflite_rnn.checking",
     "convert": "converter.convert",
     "dynamic_rnn": "tflite_rnn.nn.lite",
     "nn": "tflite_rnn.nn",
+    "raw_rnn": "tflite_rnn.nn",
     "runtime": "tflite_rnn.runtime",
+    "stack_bidirectional_dynamic_rnn": "tflite_rnn.nn",
+    "static_bidirectional_rnn": "tflite_rnn.nn",
+    "static_rnn": "tflite_rnn.nn",
     "testing": "tflite_rnn.testing",
 }
 
 __all__ = [
+    "BasicLSTMCell",
     "BasicRNNCell",
     "ConversionError",
     "Converted",
+    "CoupledInputForgetGateLSTMCell",
+    "CudnnCompatibleGRUCell",
+    "DeviceWrapper",
+    "DropoutWrapper",
+    "GRUCell",
     "LSTMCell",
     "LSTMStateTuple",
+    "LayerNormBasicLSTMCell",
     "ModelFileError",
     "MultiRNNCell",
     "ParityReport",
     "Rejection",
     "Report",
+    "ResidualWrapper",
     "SourceError",
+    "TFLiteLSTMCell",
+    "TfLiteRNNCell",
     "TfliteRnnError",
+    "bidirectional_dynamic_rnn",
     "check",
     "convert",
     "dynamic_rnn",
     "nn",
+    "raw_rnn",
     "runtime",
+    "stack_bidirectional_dynamic_rnn",
+    "static_bidirectional_rnn",
+    "static_rnn",
     "testing",
 ]
 

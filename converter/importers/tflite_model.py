@@ -1,35 +1,33 @@
 """A TFLite flatbuffer, fresh from TFLiteConverter, to a program: marked ops become recurrences.
 
 A marked op (see `converter.marker`) may hold a stack of cells. It becomes one recurrence per leaf cell, each fed
-the outputs of the one before; with lengths this is exact, because a finished row's state is kept and its output
-is zero whatever the padding says.
+the outputs of the one before, and one ADD per residual connection. With lengths this is exact, because a finished
+row's state is kept and its output is zero whatever the padding says; only a sum that is the output of the whole
+marked op must be zeroed where its rows have ended, the others are padding to the recurrences after them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import repeat
 
-import numpy as np
 from flatbuffers import flexbuffers
 
 from converter import marker
 from converter.errors import ConversionError, Rejection
 from converter.flatbuffer import read_model, unique_name
+from converter.importers import marked_cells as cells
+from converter.importers.residual import add_inputs, zero_padding
 from converter.ir import (
-    Activation,
     Array,
     Cell,
     DType,
-    Gate,
     Graph,
     Location,
-    LstmCell,
     Op,
-    Peephole,
     Program,
     Recurrence,
-    RnnCell,
     TensorType,
     TfliteOp,
     Value,
@@ -81,53 +79,88 @@ def _import_graph(graph: Graph, source: str) -> Graph:
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, TfliteOp) and op.custom_code == marker.MARKER:
-            ops += _recurrences(op, source, taken)
+            ops += _marked_op(op, source, taken)
         else:
             ops.append(op)
     return replace(graph, ops=tuple(ops))
 
 
-def _recurrences(op: TfliteOp, source: str, taken: set[str]) -> Iterator[Recurrence]:
+def _marked_op(op: TfliteOp, source: str, taken: set[str]) -> Iterator[Op]:
     spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
-    operands = iter(op.operands)
-    x = _given(next(operands))
-    sequence_length = _given(next(operands)) if spec.sequence_length else None
-    leaves = list(_paths(spec.cell, spec.name))
-    widths = [_state_count(leaf) for _, leaf in leaves]
-    initial = [
-        tuple(_given(next(operands)) for _ in range(width)) if spec.initial_state else (None,) * width
-        for width in widths
-    ]
-    outputs, *states = op.results
-    final = iter(states)
-    for index, ((path, leaf), start) in enumerate(zip(leaves, initial, strict=True)):
-        location = Location(source, path)
-        weights = {name: _weight(next(operands), name, location) for name in leaf.weights}
+    x, *rest = op.operands
+    sequence_length = _given(rest.pop(0)) if spec.sequence_length else None
+    state_count = sum(map(cells.state_count, spec.cell.leaves()))
+    count = state_count if spec.initial_state else 0
+    initial = map(_given, rest[:count]) if spec.initial_state else repeat(None, state_count)
+    outputs, *final = op.results
+    marked = _Marked(source, taken, spec.time_major, sequence_length, initial, iter(final), iter(rest[count:]))
+    return marked.ops(spec.cell, spec.name, _given(x), outputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Marked:
+    """A marked op while it is taken apart; its operands and results are taken in the order of the leaf cells."""
+
+    source: str
+    taken: set[str]
+    time_major: bool
+    sequence_length: Value | None
+    initial_state: Iterator[Value | None]
+    final_state: Iterator[Value]
+    weights: Iterator[Value | None]
+
+    def ops(self, cell: marker.CellSpec, scope: str, x: Value, outputs: Value | None) -> Iterator[Op]:
+        """Yield the ops of ``cell``, fed ``x``, in the variable scope ``scope``.
+
+        The first result of the last op is the output of the cell: ``outputs``, those of the whole marked op, or a
+        new value if that is None.
+        """
+        if cell.kind == "stack":
+            yield from self._stack(cell, scope, x, outputs)
+        elif cell.kind == "residual":
+            yield from self._residual(cell, scope, x, outputs)
+        else:
+            yield self._leaf(cell, f"{scope}/{cell.name}", x, outputs)
+
+    def _stack(self, cell: marker.CellSpec, scope: str, x: Value, outputs: Value | None) -> Iterator[Op]:
+        for index, inner in enumerate(cell.cells):
+            is_top = index == len(cell.cells) - 1
+            made = tuple(self.ops(inner, f"{scope}/{cell.name}/cell_{index}", x, outputs if is_top else None))
+            yield from made
+            x = made[-1].results[0]
+
+    def _residual(self, cell: marker.CellSpec, scope: str, x: Value, outputs: Value | None) -> Iterator[Op]:
+        (inner,) = cell.cells
+        made = tuple(self.ops(inner, scope, x, None))
+        yield from made
+        y = made[-1].results[0]
+
+        def fresh(suffix: str) -> str:
+            return unique_name(f"{scope}/{cell.name}/{suffix}", self.taken)
+
+        if outputs is None or self.sequence_length is None:
+            yield add_inputs(x, y, outputs or Value(fresh("outputs"), y.type))
+            return
+        total = Value(fresh("outputs"), y.type)
+        yield add_inputs(x, y, total)
+        yield from zero_padding(total, self.sequence_length, outputs, time_major=self.time_major, fresh=fresh)
+
+    def _leaf(self, leaf: marker.CellSpec, path: str, x: Value, outputs: Value | None) -> Recurrence:
+        location = Location(self.source, path)
+        weights = {name: _weight(next(self.weights), name, location) for name in leaf.weights}
         cell = _cell(leaf, weights, location)
-        name = unique_name(path, taken)
-        is_last = index == len(leaves) - 1
-        output = outputs if is_last else _sequence(x, cell.output_size, unique_name(f"{name}/outputs", taken))
-        yield Recurrence(
+        name = unique_name(path, self.taken)
+        return Recurrence(
             name=name,
             cell=cell,
             x=x,
-            output=output,
-            initial_state=start,
-            final_state=tuple(next(final) for _ in start),
-            time_major=spec.time_major,
-            sequence_length=sequence_length,
+            output=outputs or _sequence(x, cell.output_size, unique_name(f"{name}/outputs", self.taken)),
+            initial_state=tuple(next(self.initial_state) for _ in cell.state_sizes),
+            final_state=tuple(next(self.final_state) for _ in cell.state_sizes),
+            time_major=self.time_major,
+            sequence_length=self.sequence_length,
             location=location,
         )
-        x = output
-
-
-def _paths(cell: marker.CellSpec, scope: str) -> Iterator[tuple[str, marker.CellSpec]]:
-    """Yield each leaf cell with its path, in the words of TensorFlow's variable scopes."""
-    if cell.kind != "stack":
-        yield f"{scope}/{cell.name}", cell
-        return
-    for index, inner in enumerate(cell.cells):
-        yield from _paths(inner, f"{scope}/{cell.name}/cell_{index}")
 
 
 def _given(value: Value | None) -> Value:
@@ -164,13 +197,8 @@ def _refused(rule: str, location: Location, detail: str, hint: str) -> Conversio
     return ConversionError("cannot convert the model", [Rejection(rule, str(location), detail, hint)])
 
 
-def _state_count(leaf: marker.CellSpec) -> int:
-    return 2 if leaf.kind == "lstm" else 1
-
-
 def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) -> Cell:
-    builders = {"basic_rnn": _basic_rnn, "lstm": _lstm}
-    if leaf.kind not in builders:
+    if not cells.knows(leaf):
         raise _refused(
             "cell-kind",
             location,
@@ -178,43 +206,6 @@ def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) 
             "convert with the version of tflite-rnn that wrote the model",
         )
     try:
-        return builders[leaf.kind](leaf, weights)
+        return cells.build_cell(leaf, weights)
     except ValueError as error:
         raise _refused("cell-options", location, str(error), "change this option of the cell") from error
-
-
-def _basic_rnn(leaf: marker.CellSpec, weights: dict[str, Array]) -> Cell:
-    gate = _gates(weights, leaf.attribute("units"), 1)[0]
-    return RnnCell(gate, Activation(leaf.attribute("activation")))
-
-
-def _lstm(leaf: marker.CellSpec, weights: dict[str, Array]) -> Cell:
-    input_gate, cell_gate, forget_gate, output_gate = _gates(weights, leaf.attribute("units"), 4)
-    peephole = None
-    if "w_f_diag" in weights:
-        peephole = Peephole(weights["w_i_diag"], weights["w_f_diag"], weights["w_o_diag"])
-    projection = weights.get("projection_kernel")
-    return LstmCell(
-        input_gate=input_gate,
-        forget_gate=forget_gate,
-        cell_gate=cell_gate,
-        output_gate=output_gate,
-        peephole=peephole,
-        projection=None if projection is None else np.ascontiguousarray(projection.T),
-        activation=Activation(leaf.attribute("activation")),
-        cell_clip=leaf.attribute("cell_clip"),
-        projection_clip=None if projection is None else leaf.attribute("proj_clip"),
-        forget_bias=leaf.attribute("forget_bias"),
-    )
-
-
-def _gates(weights: dict[str, Array], units: int, count: int) -> list[Gate]:
-    """Split TensorFlow's kernel [D+O, count*U] and bias [count*U] into one gate per block of columns."""
-    kernel, bias = weights["kernel"], weights["bias"]
-    output = weights["projection_kernel"].shape[1] if "projection_kernel" in weights else units
-    depth = kernel.shape[0] - output
-    rows = kernel.T.reshape(count, units, kernel.shape[0])
-    return [
-        Gate(np.ascontiguousarray(block[:, :depth]), np.ascontiguousarray(block[:, depth:]), part)
-        for block, part in zip(rows, bias.reshape(count, units), strict=True)
-    ]

@@ -3,7 +3,17 @@
 Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is all it needs.
 """
 
-from converter.ir.cells import Activation, Cell, Gate, LstmCell, Peephole, RnnCell
+from converter.ir.cells import (
+    Activation,
+    Cell,
+    Gate,
+    GruCell,
+    LayerNorm,
+    LayerNormLstmCell,
+    LstmCell,
+    Peephole,
+    RnnCell,
+)
 from converter.ir.evaluate import evaluate
 from converter.ir.printer import format_op, format_program
 from converter.ir.program import Graph, Lowering, Op, Program, Recurrence, Signature, TfliteOp
@@ -17,6 +27,9 @@ __all__ = [
     "DType",
     "Gate",
     "Graph",
+    "GruCell",
+    "LayerNorm",
+    "LayerNormLstmCell",
     "Location",
     "Lowering",
     "LstmCell",

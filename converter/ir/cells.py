@@ -202,4 +202,148 @@ class LstmCell:
         return f"lstm({', '.join(parts)})"
 
 
-Cell: TypeAlias = RnnCell | LstmCell
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerNorm:
+    """Layer normalisation (Ba 2016) of a vector of units: (z - mean) / sqrt(variance + epsilon) * gamma + beta.
+
+    gamma and beta are [units]; the variance is that of the vector, not an estimate of a population's.
+    """
+
+    gamma: Array
+    beta: Array
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        if self.gamma.ndim != 1 or self.gamma.shape != self.beta.shape:
+            raise ValueError(f"gamma is {list(self.gamma.shape)}, beta {list(self.beta.shape)}, not [units] both")
+        if not self.epsilon > 0.0:
+            raise ValueError(f"epsilon is {self.epsilon}, not above 0")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerNormLstmCell:
+    """The LSTM cell of ``tf.contrib.rnn`` with layer normalisation, state (c [units], h [output]).
+
+    Every gate of ``lstm`` is normalised before peepholes and forget_bias are added, and the new memory, clipped,
+    before it is used and stored::
+
+        i = s(N_input(Wi x + Ri h + bi) + pi * c)            i = 1 - f if there is no input gate (CIFG)
+        f = s(N_forget(Wf x + Rf h + bf) + pf * c + forget_bias)
+        g = activation(N_cell(Wg x + Rg h + bg))
+        c' = N_state(clip(f * c + i * g, cell_clip))
+        o = s(N_output(Wo x + Ro h + bo) + po * c')
+        h' as in `LstmCell`
+
+    This is not what the layer normalisation of the fused ops computes: they do not normalise the memory, and add
+    the bias afterwards.
+    """
+
+    lstm: LstmCell
+    input_norm: LayerNorm | None
+    forget_norm: LayerNorm
+    cell_norm: LayerNorm
+    output_norm: LayerNorm
+    state_norm: LayerNorm
+
+    def __post_init__(self) -> None:
+        if (self.input_norm is None) != (self.lstm.input_gate is None):
+            raise ValueError("the input gate and its normalisation come together or not at all")
+        for norm in (self.input_norm, self.forget_norm, self.cell_norm, self.output_norm, self.state_norm):
+            if norm is not None and norm.gamma.shape != (self.lstm.units,):
+                raise ValueError(f"gamma is {list(norm.gamma.shape)}, not [{self.lstm.units}]")
+
+    @property
+    def input_size(self) -> int:
+        """Depth of the inputs."""
+        return self.lstm.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Depth of the outputs."""
+        return self.lstm.output_size
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Depth of each state array: (c, h)."""
+        return self.lstm.state_sizes
+
+    def __str__(self) -> str:
+        return f"layer_norm_{self.lstm}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GruCell:
+    """The gated recurrent unit (Cho 2014), state and output h [units]::
+
+        u = s(Wu x + Ru h + bu)
+        r = s(Wr x + Rr h + br)
+        g = activation(Wg x + Rg (r * h) + bg)               reset before the recurrent product
+        g = activation(Wg x + bg + r * (Rg h + cg))          reset after it, with candidate_recurrent_bias cg
+        h' = u * h + (1 - u) * g
+
+    s is ``recurrent_activation``, * elementwise. ``candidate_recurrent_bias`` [units] is None exactly when the
+    reset comes before. What cuDNN, Keras and PyTorch keep as two biases of u and r is one here: their sum.
+    """
+
+    update_gate: Gate
+    reset_gate: Gate
+    candidate: Gate
+    candidate_recurrent_bias: Array | None = None
+    activation: Activation = Activation.TANH
+    recurrent_activation: Activation = Activation.SIGMOID
+
+    def __post_init__(self) -> None:
+        for name, gate in self.gates():
+            for kind, array, depth in (
+                ("kernel", gate.kernel, self.input_size),
+                ("recurrent_kernel", gate.recurrent_kernel, self.units),
+            ):
+                if array.shape != (self.units, depth):
+                    raise ValueError(f"{name}.{kind} is {list(array.shape)}, not {[self.units, depth]}")
+        bias = self.candidate_recurrent_bias
+        if bias is not None and bias.shape != (self.units,):
+            raise ValueError(f"candidate_recurrent_bias is {list(bias.shape)}, not [{self.units}]")
+
+    def gates(self) -> tuple[tuple[str, Gate], ...]:
+        """Return the gates by name."""
+        return (
+            ("update_gate", self.update_gate),
+            ("reset_gate", self.reset_gate),
+            ("candidate", self.candidate),
+        )
+
+    @property
+    def reset_after(self) -> bool:
+        """Whether the reset gate is applied after the recurrent product."""
+        return self.candidate_recurrent_bias is not None
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return self.update_gate.units
+
+    @property
+    def input_size(self) -> int:
+        """Depth of the inputs."""
+        return int(self.update_gate.kernel.shape[1])
+
+    @property
+    def output_size(self) -> int:
+        """Depth of the outputs."""
+        return self.units
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Depth of each state array: (h,)."""
+        return (self.units,)
+
+    def __str__(self) -> str:
+        parts = [f"units={self.units}", f"activation={self.activation.value}"]
+        if self.recurrent_activation is not Activation.SIGMOID:
+            parts.append(f"recurrent_activation={self.recurrent_activation.value}")
+        if self.reset_after:
+            parts.append("reset_after")
+        return f"gru({', '.join(parts)})"
+
+
+Cell: TypeAlias = RnnCell | LstmCell | LayerNormLstmCell | GruCell

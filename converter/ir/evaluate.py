@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.ir.cells import Activation, Gate, LstmCell, RnnCell
+from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
 from converter.ir.program import Graph, Op, Program, Recurrence, TfliteOp
 from converter.ir.types import Array, Value
 
@@ -76,36 +76,74 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
     return [outputs if op.time_major else outputs.swapaxes(0, 1), *state]
 
 
-def step(cell: LstmCell | RnnCell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
+def step(cell: Cell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
     """One step of ``cell``: inputs x [B, input] and state arrays [B, n] to output [B, output] and new state."""
     if isinstance(cell, RnnCell):
         h = activate(cell.activation, _affine(cell.gate, x, state[0]))
         return h, [h]
-    return _lstm_step(cell, x, state)
+    if isinstance(cell, GruCell):
+        return _gru_step(cell, x, state[0])
+    if isinstance(cell, LayerNormLstmCell):
+        return _lstm_step(cell.lstm, x, state, _norms(cell))
+    return _lstm_step(cell, x, state, {})
 
 
-def _lstm_step(cell: LstmCell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:
+def _lstm_step(
+    cell: LstmCell, x: Array, state: Sequence[Array], norms: Mapping[str, LayerNorm]
+) -> tuple[Array, list[Array]]:
     c, h = state
     peephole = cell.peephole
-    forget = _affine(cell.forget_gate, x, h) + cell.forget_bias
+    z = {name: _normalized(_affine(gate, x, h), norms.get(name)) for name, gate in cell.gates()}
+    forget = z["forget_gate"] + cell.forget_bias
     if peephole is not None:
         forget = forget + peephole.forget * c
     f = activate(cell.recurrent_activation, forget)
     i = 1.0 - f
     if cell.input_gate is not None:
-        admitted = _affine(cell.input_gate, x, h)
+        admitted = z["input_gate"]
         if peephole is not None and peephole.input is not None:
             admitted = admitted + peephole.input * c
         i = activate(cell.recurrent_activation, admitted)
-    g = activate(cell.activation, _affine(cell.cell_gate, x, h))
-    c = _clip(f * c + i * g, cell.cell_clip)
-    emitted = _affine(cell.output_gate, x, h)
+    g = activate(cell.activation, z["cell_gate"])
+    c = _normalized(_clip(f * c + i * g, cell.cell_clip), norms.get("state"))
+    emitted = z["output_gate"]
     if peephole is not None:
         emitted = emitted + peephole.output * c
     h = activate(cell.recurrent_activation, emitted) * activate(cell.activation, c)
     if cell.projection is not None:
         h = _clip(h @ cell.projection.T.astype(np.float64), cell.projection_clip)
     return h, [c, h]
+
+
+def _norms(cell: LayerNormLstmCell) -> dict[str, LayerNorm]:
+    norms = {
+        "forget_gate": cell.forget_norm,
+        "cell_gate": cell.cell_norm,
+        "output_gate": cell.output_norm,
+        "state": cell.state_norm,
+    }
+    return norms if cell.input_norm is None else {**norms, "input_gate": cell.input_norm}
+
+
+def _normalized(z: Array, norm: LayerNorm | None) -> Array:
+    if norm is None:
+        return z
+    deviation = z - z.mean(axis=1, keepdims=True)
+    variance = (deviation**2).mean(axis=1, keepdims=True)
+    return np.asarray(deviation / np.sqrt(variance + norm.epsilon) * norm.gamma + norm.beta)
+
+
+def _gru_step(cell: GruCell, x: Array, h: Array) -> tuple[Array, list[Array]]:
+    u = activate(cell.recurrent_activation, _affine(cell.update_gate, x, h))
+    r = activate(cell.recurrent_activation, _affine(cell.reset_gate, x, h))
+    if cell.candidate_recurrent_bias is None:
+        z = _affine(cell.candidate, x, r * h)
+    else:
+        nothing = np.zeros_like(h)
+        recurrent = h @ cell.candidate.recurrent_kernel.T.astype(np.float64) + cell.candidate_recurrent_bias
+        z = _affine(cell.candidate, x, nothing) + r * recurrent
+    h = u * h + (1.0 - u) * activate(cell.activation, z)
+    return h, [h]
 
 
 def _affine(gate: Gate, x: Array, h: Array) -> Array:
@@ -171,13 +209,33 @@ def _axis(op: TfliteOp) -> int:
     return int(str(op.options["axis"]))
 
 
+def _cast_type(op: TfliteOp) -> np.dtype[np.generic]:
+    """Return the type of a CAST's result as it is computed here: all floating-point types are float64."""
+    dtype = op.results[0].type.dtype.numpy
+    if dtype is None:
+        raise InvalidProgramError(f"the evaluator does not know {op.results[0].type}, needed for {op.name}")
+    return np.dtype(np.float64) if np.issubdtype(dtype, np.floating) else dtype
+
+
+def _cumsum(op: TfliteOp, operands: list[Array]) -> Array:
+    x, axis = operands
+    if op.options["reverse"]:
+        raise InvalidProgramError(f"the evaluator does not know a reverse CUMSUM, needed for {op.name}")
+    total = np.cumsum(x, axis=int(axis))
+    return np.asarray(total - x if op.options["exclusive"] else total)
+
+
 BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
     "ADD": lambda _, operands: np.asarray(operands[0] + operands[1]),
+    "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
     "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
+    "CUMSUM": _cumsum,
     "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
+    "LESS": lambda _, operands: np.asarray(operands[0] < operands[1]),
     "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),
     "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
     "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
+    "SELECT_V2": lambda _, operands: np.where(operands[0], operands[1], operands[2]),
     "SHAPE": lambda _, operands: np.asarray(operands[0].shape, np.int32),
     "STRIDED_SLICE": _strided_slice,
     "TANH": lambda _, operands: np.tanh(operands[0]),

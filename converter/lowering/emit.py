@@ -32,6 +32,10 @@ class Emitter:
         """Return a constant of the graph."""
         return constant(self.name(name), data)
 
+    def weights(self, name: str, data: Array) -> Value:
+        """Return trained numbers as a float32 constant."""
+        return self.constant(name, np.ascontiguousarray(data, np.float32))
+
     def integers(self, *numbers: int) -> Value:
         """Return a constant vector of int32."""
         return self.constant("integers", np.array(numbers, np.int32))
@@ -119,8 +123,8 @@ class Emitter:
 
     def fully_connected(self, x: Value, kernel: Array, bias: Array | None, name: str | Value) -> Value:
         """Append a FULLY_CONNECTED ``x kernel^T + bias`` over the last axis; kernel [units, depth]."""
-        weights = self.constant("kernel", np.ascontiguousarray(kernel, np.float32))
-        added = None if bias is None else self.constant("bias", np.ascontiguousarray(bias, np.float32))
+        weights = self.weights("kernel", kernel)
+        added = None if bias is None else self.weights("bias", bias)
         result = self._into(name, x, (*dims(x)[:-1], kernel.shape[0]))
         return self.op(
             "FULLY_CONNECTED",

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
 from converter.lowering.emit import Emitter
 from converter.lowering.lengths import emit_final_state, emit_masked_output, mask_lstm, measure, unmasked
@@ -33,8 +34,11 @@ ACTIVATIONS: Mapping[Activation, int] = {
 def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
     """Return the ops that compute ``op`` with one fused op; their results are ``op``'s own.
 
-    ``taken`` holds the names in use and receives the new ones.
+    ``taken`` holds the names in use and receives the new ones. Raises InvalidProgramError if no fused op computes
+    the cell.
     """
+    if not isinstance(op.cell, LstmCell | RnnCell):
+        raise InvalidProgramError(f"{op.name}: no fused op computes {op.cell}")
     emitter = Emitter(op.name, taken)
     if op.sequence_length is None:
         _emit(op, emitter)
@@ -56,7 +60,7 @@ def _emit(op: Recurrence, emitter: Emitter) -> None:
     states = _write_states(op, emitter)
     if isinstance(op.cell, LstmCell):
         _emit_lstm(op, op.cell, states, emitter)
-    else:
+    elif isinstance(op.cell, RnnCell):
         _emit_rnn(op, op.cell, states, emitter)
     _read_states(op, states, emitter)
 
@@ -98,7 +102,7 @@ def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emi
     operands[LstmOperand.OUTPUT_STATE] = output_state
     operands[LstmOperand.CELL_STATE] = cell_state
     for position, (name, array) in _lstm_weights(cell).items():
-        operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
+        operands[position] = emitter.weights(name, array)
     options = {
         "fusedActivationFunction": ACTIVATIONS[cell.activation],
         "cellClip": cell.cell_clip or 0.0,
@@ -140,7 +144,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
         (RnnOperand.RECURRENT_WEIGHTS, "recurrent_kernel", cell.gate.recurrent_kernel),
         (RnnOperand.BIAS, "bias", cell.gate.bias),
     ):
-        operands[position] = emitter.constant(name, np.ascontiguousarray(array, np.float32))
+        operands[position] = emitter.weights(name, array)
     options = {"fusedActivationFunction": ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
     emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options, options_type="SequenceRNNOptions")
 

@@ -5,12 +5,12 @@ A cell's `Projection` is one matrix product for all steps at once; the step adds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from converter.ir import Array, Cell, Gate, LstmCell, RnnCell, Value
+from converter.ir import Array, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell, Value
 from converter.lowering.activations import activate
 from converter.lowering.emit import Emitter
 
@@ -33,33 +33,64 @@ def input_projection(cell: Cell) -> Projection:
 
 def emit_step(emitter: Emitter, cell: Cell, x: Value, state: Sequence[Value]) -> tuple[Value, list[Value]]:
     """Emit one step: projected inputs x [B, n] and state arrays [B, size] to output [B, output] and new state."""
-    if isinstance(cell, RnnCell):
-        h = activate(emitter, cell.activation, _with_recurrence(emitter, cell, x, state[0]))
-        return h, [h]
-    return _lstm_step(emitter, cell, x, state)
+    match cell:
+        case RnnCell():
+            h = activate(emitter, cell.activation, _with_recurrence(emitter, cell, x, state[0]))
+            return h, [h]
+        case LstmCell():
+            return _lstm_step(emitter, cell, {}, x, state)
+        case LayerNormLstmCell():
+            return _lstm_step(emitter, cell.lstm, _norms(cell), x, state)
+        case GruCell():
+            recur = _reset_after if cell.reset_after else _reset_before
+            h = recur(emitter, cell, x, state[0])
+            return h, [h]
 
 
 def _gates(cell: Cell) -> list[Gate]:
-    return [cell.gate] if isinstance(cell, RnnCell) else [gate for _, gate in cell.gates()]
+    match cell:
+        case RnnCell():
+            return [cell.gate]
+        case LayerNormLstmCell():
+            return [gate for _, gate in cell.lstm.gates()]
+        case _:
+            return [gate for _, gate in cell.gates()]
+
+
+def _recurrent_kernel(gates: Sequence[Gate]) -> Array:
+    return np.concatenate([gate.recurrent_kernel for gate in gates])
 
 
 def _with_recurrence(emitter: Emitter, cell: Cell, x: Value, h: Value) -> Value:
-    recurrent_kernel = np.concatenate([gate.recurrent_kernel for gate in _gates(cell)])
-    return emitter.add(x, emitter.fully_connected(h, recurrent_kernel, None, "recurrent"), "gates")
+    return emitter.add(x, emitter.fully_connected(h, _recurrent_kernel(_gates(cell)), None, "recurrent"), "gates")
 
 
-def _lstm_step(emitter: Emitter, cell: LstmCell, x: Value, state: Sequence[Value]) -> tuple[Value, list[Value]]:
+def _norms(cell: LayerNormLstmCell) -> dict[str, LayerNorm]:
+    named = {
+        "input_gate": cell.input_norm,
+        "forget_gate": cell.forget_norm,
+        "cell_gate": cell.cell_norm,
+        "output_gate": cell.output_norm,
+        "state": cell.state_norm,
+    }
+    return {name: norm for name, norm in named.items() if norm is not None}
+
+
+def _lstm_step(
+    emitter: Emitter, cell: LstmCell, norms: Mapping[str, LayerNorm], x: Value, state: Sequence[Value]
+) -> tuple[Value, list[Value]]:
     c, h = state
     names = [name for name, _ in cell.gates()]
     parts = emitter.split(_with_recurrence(emitter, cell, x, h), len(names), "gate")
-    z = dict(zip(names, parts, strict=True))
+    z = {name: _normalized(emitter, part, norms.get(name)) for name, part in zip(names, parts, strict=True)}
     peephole = cell.peephole
 
     def gate(name: str, seen: Value, weights: Array | None) -> Value:
         total = z[name]
+        if name == "forget_gate" and cell.forget_bias:
+            total = emitter.add(total, emitter.number(cell.forget_bias))
         if weights is not None:
-            diagonal = emitter.constant("peephole", np.ascontiguousarray(weights, np.float32))
-            total = emitter.add(total, emitter.multiply(seen, diagonal))
+            total = emitter.add(total, emitter.multiply(seen, emitter.weights("peephole", weights)))
         return activate(emitter, cell.recurrent_activation, total)
 
     f = gate("forget_gate", c, None if peephole is None else peephole.forget)
@@ -69,12 +100,54 @@ def _lstm_step(emitter: Emitter, cell: LstmCell, x: Value, state: Sequence[Value
         i = gate("input_gate", c, None if peephole is None else peephole.input)
     g = activate(emitter, cell.activation, z["cell_gate"])
     c = clip(emitter, emitter.add(emitter.multiply(f, c), emitter.multiply(i, g), "cell"), cell.cell_clip)
+    c = _normalized(emitter, c, norms.get("state"))
     o = gate("output_gate", c, None if peephole is None else peephole.output)
     h = emitter.multiply(o, activate(emitter, cell.activation, c), "output")
     if cell.projection is not None:
         projected = emitter.fully_connected(h, cell.projection, None, "projected")
         h = clip(emitter, projected, cell.projection_clip)
     return h, [c, h]
+
+
+def _normalized(emitter: Emitter, z: Value, norm: LayerNorm | None) -> Value:
+    """Emit (z - mean) / sqrt(variance + epsilon) * gamma + beta over each row; ``z`` itself without a norm."""
+    if norm is None:
+        return z
+    deviation = emitter.subtract(z, emitter.mean(z, 1, "mean"), "deviation")
+    variance = emitter.mean(emitter.multiply(deviation, deviation, "square"), 1, "variance")
+    scale = emitter.unary("RSQRT", emitter.add(variance, emitter.number(norm.epsilon)), "scale")
+    standard = emitter.multiply(deviation, scale, "standard")
+    scaled = emitter.multiply(standard, emitter.weights("gamma", norm.gamma))
+    return emitter.add(scaled, emitter.weights("beta", norm.beta), "normalized")
+
+
+def _reset_before(emitter: Emitter, cell: GruCell, x: Value, h: Value) -> Value:
+    units = cell.units
+    recurrent = _recurrent_kernel([cell.update_gate, cell.reset_gate])
+    of_gates = emitter.columns(x, 0, 2 * units, "inputs_of_gates")
+    z = emitter.add(of_gates, emitter.fully_connected(h, recurrent, None, "recurrent"), "gates")
+    u, r = emitter.split(activate(emitter, cell.recurrent_activation, z), 2, "gate")
+    remembered = emitter.fully_connected(
+        emitter.multiply(r, h), cell.candidate.recurrent_kernel, None, "remembered"
+    )
+    inputs = emitter.columns(x, 2 * units, 3 * units, "inputs_of_candidate")
+    return _updated(emitter, u, h, activate(emitter, cell.activation, emitter.add(inputs, remembered)))
+
+
+def _reset_after(emitter: Emitter, cell: GruCell, x: Value, h: Value) -> Value:
+    bias = np.zeros(3 * cell.units)
+    bias[2 * cell.units :] = cell.candidate_recurrent_bias
+    recurrent = emitter.fully_connected(h, _recurrent_kernel(_gates(cell)), bias, "recurrent")
+    xu, xr, xg = emitter.split(x, 3, "input")
+    hu, hr, hg = emitter.split(recurrent, 3, "remembered")
+    u = activate(emitter, cell.recurrent_activation, emitter.add(xu, hu))
+    r = activate(emitter, cell.recurrent_activation, emitter.add(xr, hr))
+    return _updated(emitter, u, h, activate(emitter, cell.activation, emitter.add(xg, emitter.multiply(r, hg))))
+
+
+def _updated(emitter: Emitter, u: Value, h: Value, candidate: Value) -> Value:
+    """Emit u * h + (1 - u) * candidate, as candidate + u * (h - candidate)."""
+    return emitter.add(candidate, emitter.multiply(u, emitter.subtract(h, candidate)), "output")
 
 
 def clip(emitter: Emitter, x: Value, bound: float | None) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Activation, DType, LstmCell, Recurrence, RnnCell, Value
+from converter.ir import Activation, DType, GruCell, LayerNormLstmCell, LstmCell, Recurrence, RnnCell, Value
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
@@ -25,10 +25,27 @@ def fused_rejections(op: Recurrence, dynamic: frozenset[Value], *, is_main: bool
     yield from _shape_rejections(op, dynamic)
     if not is_main:
         yield from _nesting_rejections(op)
-    if isinstance(op.cell, LstmCell):
-        yield from _lstm_rejections(op, op.cell)
-    else:
-        yield from _rnn_rejections(op, op.cell)
+    yield from _cell_rejections(op)
+
+
+def _cell_rejections(op: Recurrence) -> Iterator[Rejection]:
+    match op.cell:
+        case RnnCell():
+            yield from _rnn_rejections(op, op.cell)
+        case LstmCell():
+            yield from _lstm_rejections(op, op.cell)
+        case LayerNormLstmCell():
+            # The fused LSTM can normalise its gates, but stores its memory as it is.
+            yield Rejection(
+                "layer-norm-no-fused-op",
+                op.place,
+                "the cell normalises its memory, and no fused op does",
+                "use an LSTM cell without layer normalisation (layer_norm=False)",
+            )
+        case GruCell():
+            yield Rejection(
+                "gru-no-fused-op", op.place, "there is no fused op for gated recurrent units", "use an LSTM cell"
+            )
 
 
 def loop_rejections(op: Recurrence) -> Iterator[Rejection]:

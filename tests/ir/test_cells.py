@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converter.ir import Gate, LstmCell, RnnCell, Value
+from converter.ir import Activation, Gate, LayerNorm, LstmCell, RnnCell, Value
 from converter.ir.types import DType, TensorType, constant
-from tests.programs import gate, lstm_cell, rnn_cell
+from tests.programs import gate, gru_cell, layer_norm_lstm_cell, lstm_cell, rnn_cell
 
 RNG = np.random.default_rng(0)
 
@@ -52,6 +52,43 @@ def test_a_cell_describes_its_options() -> None:
     cell: LstmCell = lstm_cell(peephole=True, cifg=True, cell_clip=1.5, projection=2, forget_bias=1.0)
     described = "lstm(units=4, activation=tanh, cifg, peephole, projection=2, cell_clip=1.5, forget_bias=1)"
     assert str(cell) == described
+
+
+def test_a_gru_cell_refuses_gates_and_biases_of_other_sizes() -> None:
+    with pytest.raises(ValueError, match=r"candidate.kernel is \[4, 5\], not \[4, 3\]"):
+        replace(gru_cell(), candidate=gate(RNG, 4, 5, 4))
+    with pytest.raises(ValueError, match=r"reset_gate.recurrent_kernel is \[4, 2\], not \[4, 4\]"):
+        replace(gru_cell(), reset_gate=gate(RNG, 4, 3, 2))
+    with pytest.raises(ValueError, match=r"candidate_recurrent_bias is \[3\], not \[4\]"):
+        replace(gru_cell(), candidate_recurrent_bias=np.zeros(3))
+
+
+def test_a_gru_cell_has_its_output_for_a_state_and_describes_its_options() -> None:
+    cell = gru_cell(reset_after=True, recurrent_activation=Activation.HARD_SIGMOID)
+    assert (cell.input_size, cell.output_size, cell.state_sizes) == (3, 4, (4,))
+    assert str(cell) == "gru(units=4, activation=tanh, recurrent_activation=hard_sigmoid, reset_after)"
+    assert str(gru_cell()) == "gru(units=4, activation=tanh)"
+
+
+def test_a_layer_normalisation_refuses_what_is_none() -> None:
+    with pytest.raises(ValueError, match=r"gamma is \[4\], beta \[3\], not \[units\] both"):
+        LayerNorm(np.ones(4), np.zeros(3), 1e-12)
+    with pytest.raises(ValueError, match=r"epsilon is 0\.0, not above 0"):
+        LayerNorm(np.ones(4), np.zeros(4), 0.0)
+
+
+def test_a_layer_normalised_lstm_refuses_norms_of_other_gates_or_sizes() -> None:
+    cell = layer_norm_lstm_cell()
+    with pytest.raises(ValueError, match="the input gate and its normalisation come together or not at all"):
+        replace(cell, input_norm=None)
+    with pytest.raises(ValueError, match=r"gamma is \[3\], not \[4\]"):
+        replace(cell, state_norm=LayerNorm(np.ones(3), np.zeros(3), 1e-12))
+
+
+def test_a_layer_normalised_lstm_has_the_sizes_of_its_lstm() -> None:
+    cell = layer_norm_lstm_cell(lstm_cell(projection=2, cifg=True))
+    assert (cell.input_size, cell.output_size, cell.state_sizes) == (3, 2, (4, 2))
+    assert str(cell) == "layer_norm_lstm(units=4, activation=tanh, cifg, projection=2)"
 
 
 def test_constants_are_read_only() -> None:

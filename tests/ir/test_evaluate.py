@@ -13,17 +13,32 @@ from converter.ir import (
     Activation,
     Array,
     DType,
+    Gate,
     Graph,
+    GruCell,
+    LayerNorm,
+    LayerNormLstmCell,
     LstmCell,
     Program,
     Recurrence,
     RnnCell,
     Signature,
     TfliteOp,
+    constant,
     evaluate,
 )
 from converter.ir.evaluate import activate
-from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
+from tests.programs import (
+    gru_cell,
+    layer_norm_lstm_cell,
+    lstm_cell,
+    program,
+    random_inputs,
+    recurrence,
+    rnn_cell,
+    stack,
+    tensor,
+)
 
 SCALAR: dict[Activation, Callable[[float], float]] = {
     Activation.LINEAR: lambda v: v,
@@ -44,6 +59,73 @@ SCALAR: dict[Activation, Callable[[float], float]] = {
 
 def dot(row: Array, vector: list[float]) -> float:
     return sum(float(a) * b for a, b in zip(row, vector, strict=True))
+
+
+def norm_by_hand(z: list[float], norm: LayerNorm | None) -> list[float]:
+    if norm is None:
+        return z
+    mean = sum(z) / len(z)
+    variance = sum((v - mean) ** 2 for v in z) / len(z)
+    scaled = [(v - mean) / math.sqrt(variance + norm.epsilon) for v in z]
+    return [float(g) * v + float(b) for g, v, b in zip(norm.gamma, scaled, norm.beta, strict=True)]
+
+
+def layer_norm_lstm_by_hand(whole: LayerNormLstmCell, steps: Array) -> tuple[list[list[float]], list[float]]:
+    cell = whole.lstm
+    s, a, units, peep = (
+        SCALAR[cell.recurrent_activation],
+        SCALAR[cell.activation],
+        range(cell.units),
+        cell.peephole,
+    )
+    c, h = [0.0] * cell.units, [0.0] * cell.output_size
+    outputs = []
+    for x in steps.tolist():
+        rows = {
+            name: [dot(gate.kernel[k], x) + dot(gate.recurrent_kernel[k], h) + float(gate.bias[k]) for k in units]
+            for name, gate in cell.gates()
+        }
+        zf = norm_by_hand(rows["forget_gate"], whole.forget_norm)
+        zg = norm_by_hand(rows["cell_gate"], whole.cell_norm)
+        zo = norm_by_hand(rows["output_gate"], whole.output_norm)
+        f = [s(zf[k] + cell.forget_bias + (float(peep.forget[k]) * c[k] if peep else 0.0)) for k in units]
+        if cell.input_gate is None:
+            i = [1.0 - v for v in f]
+        else:
+            zi = norm_by_hand(rows["input_gate"], whole.input_norm)
+            seen = peep.input if peep else None
+            i = [s(zi[k] + (0.0 if seen is None else float(seen[k]) * c[k])) for k in units]
+        c = norm_by_hand([f[k] * c[k] + i[k] * a(zg[k]) for k in units], whole.state_norm)
+        h = [s(zo[k] + (float(peep.output[k]) * c[k] if peep else 0.0)) * a(c[k]) for k in units]
+        if cell.projection is not None:
+            h = [dot(row, h) for row in cell.projection]
+        outputs.append(h)
+    return outputs, c
+
+
+def gru_by_hand(cell: GruCell, steps: Array) -> list[list[float]]:
+    s, a = SCALAR[cell.recurrent_activation], SCALAR[cell.activation]
+    h = [0.0] * cell.units
+    outputs = []
+    for x in steps.tolist():
+
+        def fed(gate: Gate, k: int, x: list[float] = x) -> float:
+            return dot(gate.kernel[k], x) + float(gate.bias[k])
+
+        u, r = (
+            [s(fed(gate, k) + dot(gate.recurrent_kernel[k], h)) for k in range(cell.units)]
+            for gate in (cell.update_gate, cell.reset_gate)
+        )
+        gate, bias, fresh = cell.candidate, cell.candidate_recurrent_bias, []
+        for k in range(cell.units):
+            if bias is None:
+                past = dot(gate.recurrent_kernel[k], [rk * hk for rk, hk in zip(r, h, strict=True)])
+            else:
+                past = r[k] * (dot(gate.recurrent_kernel[k], h) + float(bias[k]))
+            fresh.append(a(fed(gate, k) + past))
+        h = [u[k] * h[k] + (1.0 - u[k]) * fresh[k] for k in range(cell.units)]
+        outputs.append(h)
+    return outputs
 
 
 def lstm_by_hand(cell: LstmCell, steps: Array) -> tuple[list[list[float]], list[float]]:
@@ -104,6 +186,40 @@ def test_lstm_follows_its_equations(name: str) -> None:
     np.testing.assert_allclose(got["layer_0_outputs"][:, 0], outputs, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(got["layer_0_state_0"][0], final_c, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(got["layer_0_state_1"][0], got["layer_0_outputs"][-1, 0])
+
+
+LAYER_NORM_LSTMS = {
+    "plain": layer_norm_lstm_cell(),
+    "forget_bias": layer_norm_lstm_cell(lstm_cell(forget_bias=1.0, activation=Activation.RELU)),
+    "cifg": layer_norm_lstm_cell(lstm_cell(cifg=True, peephole=True, projection=2)),
+    "peephole": layer_norm_lstm_cell(lstm_cell(peephole=True)),
+}
+
+
+@pytest.mark.parametrize("name", LAYER_NORM_LSTMS)
+def test_layer_normalised_lstm_follows_its_equations(name: str) -> None:
+    cell = LAYER_NORM_LSTMS[name]
+    x = np.random.default_rng(1).standard_normal((6, 1, cell.input_size))
+    outputs, final_c = layer_norm_lstm_by_hand(cell, x[:, 0])
+    got = evaluate(stack([cell]), {"x": x})
+    np.testing.assert_allclose(got["layer_0_outputs"][:, 0], outputs, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(got["layer_0_state_0"][0], final_c, rtol=1e-10, atol=1e-12)
+
+
+GRUS = {
+    "reset_before": gru_cell(),
+    "reset_after": gru_cell(reset_after=True),
+    "relu_hard": gru_cell(activation=Activation.RELU, recurrent_activation=Activation.HARD_SIGMOID),
+}
+
+
+@pytest.mark.parametrize("name", GRUS)
+def test_gru_follows_its_equations(name: str) -> None:
+    cell = GRUS[name]
+    x = np.random.default_rng(1).standard_normal((6, 1, cell.input_size))
+    got = evaluate(stack([cell]), {"x": x})
+    np.testing.assert_allclose(got["layer_0_outputs"][:, 0], gru_by_hand(cell, x[:, 0]), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(got["layer_0_state_0"][0], got["layer_0_outputs"][-1, 0])
 
 
 def test_rnn_follows_its_equation() -> None:
@@ -179,8 +295,16 @@ def test_a_sequence_of_no_steps_leaves_the_initial_state() -> None:
     np.testing.assert_array_equal(got["layer_0_state_0"], inputs["s0_0"])
 
 
+def test_a_reverse_cumsum_is_an_error() -> None:
+    x, axis, y = tensor("x", 2), constant("axis", np.array(0, np.int32)), tensor("y", 2)
+    op = TfliteOp("CUMSUM", (x, axis), (y,), "CumsumOptions", {"exclusive": False, "reverse": True})
+    graph = Graph("main", (x,), (y,), (op,))
+    with pytest.raises(InvalidProgramError, match="reverse CUMSUM, needed for y"):
+        evaluate(Program((graph,), (Signature("s", ("x",), ("y",)),)), {"x": np.zeros(2)})
+
+
 def test_an_op_that_the_evaluator_does_not_know_is_an_error() -> None:
     x, y = tensor("x", 2), tensor("y", 2)
-    graph = Graph("main", (x,), (y,), (TfliteOp("CUMSUM", (x,), (y,)),))
-    with pytest.raises(InvalidProgramError, match="does not know CUMSUM, needed for y"):
+    graph = Graph("main", (x,), (y,), (TfliteOp("FLOOR_MOD", (x,), (y,)),))
+    with pytest.raises(InvalidProgramError, match="does not know FLOOR_MOD, needed for y"):
         evaluate(Program((graph,), (Signature("s", ("x",), ("y",)),)), {"x": np.zeros(2)})

@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from converter.convert import compile_program
+from converter.errors import InvalidProgramError
 from converter.flatbuffer import read_model
 from converter.flatbuffer.schema import ACTIVATION_NUMBERS
 from converter.ir import Activation, Cell, Program, TfliteOp, Value
-from converter.lowering.fused import ACTIVATIONS
+from converter.lowering.fused import ACTIVATIONS, lower_fused
 from converter.lowering.operands import LstmOperand, RnnOperand
-from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
+from tests.programs import (
+    gru_cell,
+    layer_norm_lstm_cell,
+    lstm_cell,
+    program,
+    recurrence,
+    rnn_cell,
+    stack,
+    tensor,
+)
 
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 
@@ -125,3 +135,9 @@ def test_the_rnn_has_its_five_operands() -> None:
     op = fused(rnn_cell(activation=Activation.LINEAR), RNN)
     assert [value is not None for value in op.operands] == [True] * len(RnnOperand)
     assert op.options["fusedActivationFunction"] == 0
+
+
+@pytest.mark.parametrize("cell", [gru_cell(), layer_norm_lstm_cell()], ids=["gru", "layer_norm_lstm"])
+def test_a_cell_without_a_fused_op_is_an_error_of_whoever_chose_that_lowering(cell: Cell) -> None:
+    with pytest.raises(InvalidProgramError, match="rnn: no fused op computes"):
+        lower_fused(recurrence(cell, tensor("x", None, None, 3)), set())

@@ -9,7 +9,17 @@ from converter.convert import compile_program
 from converter.ir import Activation, Array, Cell, Lowering, Program, evaluate
 from converter.lowering.loop import BLOCK
 from converter.options import ConvertOptions
-from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
+from tests.programs import (
+    gru_cell,
+    layer_norm_lstm_cell,
+    lstm_cell,
+    program,
+    random_inputs,
+    recurrence,
+    rnn_cell,
+    stack,
+    tensor,
+)
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
 pytestmark = pytest.mark.runtime
@@ -30,6 +40,15 @@ CELLS: dict[str, list[Cell]] = {
     "wide projection": [lstm_cell(units=3, projection=7)],
     "cell_clip of zero": [lstm_cell(cell_clip=0.0)],
     "projection clip of zero": [lstm_cell(projection=2, projection_clip=0.0)],
+    "gru": [gru_cell()],
+    "gru reset after": [gru_cell(reset_after=True)],
+    "gru of other functions": [
+        gru_cell(activation=Activation.SOFTSIGN, recurrent_activation=Activation.HARD_SIGMOID, reset_after=True)
+    ],
+    "layer norm": [layer_norm_lstm_cell()],
+    "layer norm with everything": [
+        layer_norm_lstm_cell(lstm_cell(cifg=True, peephole=True, projection=2, forget_bias=1.0, cell_clip=0.9))
+    ],
     "mixed stack": [lstm_cell(units=5, projection=2), rnn_cell(depth=2), lstm_cell(depth=4, cifg=True)],
 }
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from converter.convert import compile_program
 from converter.ir import Activation, Array, Cell, DType, Lowering, Program, Value, constant, evaluate
 from converter.options import ConvertOptions
-from tests.programs import lstm_cell, program, recurrence, rnn_cell, tensor
+from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
 pytestmark = pytest.mark.runtime
@@ -38,10 +38,20 @@ GATES = [Activation.SIGMOID, Activation.SIGMOID, Activation.SIGMOID, Activation.
 def cells(draw: st.DrawFn, depth: int) -> Cell:
     seed, units = draw(st.integers(0, 99)), draw(st.integers(1, 6))
     activation = draw(st.sampled_from([Activation.TANH, *BOUNDED]))
-    if draw(st.integers(0, 2)) == 0:
+    kind = draw(st.sampled_from(["rnn", "gru", "lstm", "lstm", "lstm", "layer norm"]))
+    if kind == "rnn":
         return rnn_cell(units=units, depth=depth, activation=activation, seed=seed)
+    if kind == "gru":
+        return gru_cell(
+            units=units,
+            depth=depth,
+            reset_after=draw(st.booleans()),
+            activation=activation,
+            recurrent_activation=draw(st.sampled_from(GATES)),
+            seed=seed,
+        )
     clips = st.sampled_from([None, None, 0.0, 0.05, 0.5, 3.0])
-    return lstm_cell(
+    cell = lstm_cell(
         units=units,
         depth=depth,
         projection=draw(st.one_of(st.none(), st.integers(1, 7))),
@@ -54,6 +64,10 @@ def cells(draw: st.DrawFn, depth: int) -> Cell:
         forget_bias=draw(st.sampled_from([0.0, 1.0])),
         seed=seed,
     )
+    # Of one unit, or clipped, the memory may have no variance: its normalisation would divide noise by noise.
+    if kind == "layer norm" and units > 1 and cell.cell_clip is None:
+        return layer_norm_lstm_cell(cell, seed=seed)
+    return cell
 
 
 @st.composite

@@ -10,7 +10,7 @@ from flatbuffers import flexbuffers
 
 from converter.marker import MARKER, SPEC, RecurrenceSpec
 from tflite_rnn import nn
-from tflite_rnn.nn.marking import recurrent_cell
+from tflite_rnn.nn.cell_specs import recurrent_cell
 
 pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.nn import nn_reference as reference
 from tflite_rnn import nn
-from tflite_rnn.nn import marking
+from tflite_rnn.nn import cell_specs, marking
 
 pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
@@ -113,6 +113,6 @@ def test_eager_training_learns_without_tracing_every_step():
 
 def traced_functions(cell):
     """Number of traces of the function that eager calls of this cell share."""
-    spec = marking.RecurrenceSpec("rnn", marking.recurrent_cell(cell), time_major=False)
-    recurrence = marking.Recurrence(spec, marking.leaf_state_sizes(cell), marking.LoopOptions())
+    spec = marking.RecurrenceSpec("rnn", cell_specs.recurrent_cell(cell), time_major=False)
+    recurrence = marking.Recurrence(spec, cell_specs.leaves(cell), marking.LoopOptions())
     return marking._eager_function(recurrence).experimental_get_tracing_count()

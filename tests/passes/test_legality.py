@@ -24,7 +24,7 @@ from converter.ir import (
     constant,
 )
 from converter.options import ConvertOptions
-from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
+from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, stack, tensor
 
 REFUSED: dict[str, tuple[Cell, str, str]] = {
     "linear LSTM": (lstm_cell(activation=Activation.LINEAR), "lstm-activation", "no linear activation"),
@@ -37,6 +37,13 @@ REFUSED: dict[str, tuple[Cell, str, str]] = {
     "cell_clip=0.0": (lstm_cell(cell_clip=0.0), "lstm-zero-clip", "cell_clip is 0.0"),
     "proj_clip=0.0": (lstm_cell(projection=2, projection_clip=0.0), "lstm-zero-clip", "proj_clip is 0.0"),
     "wide projection": (lstm_cell(units=4, projection=5), "lstm-wide-projection", "4 units to 5 outputs"),
+    "GRU": (gru_cell(), "gru-no-fused-op", "no fused op for gated recurrent units"),
+    "GRU, reset after": (gru_cell(reset_after=True), "gru-no-fused-op", "no fused op for gated recurrent units"),
+    "layer-normalised LSTM": (
+        layer_norm_lstm_cell(),
+        "layer-norm-no-fused-op",
+        "the cell normalises its memory, and no fused op does",
+    ),
     "elu RNN": (rnn_cell(activation=Activation.ELU), "rnn-activation", "no elu activation"),
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from tflite_rnn.nn.activations import Activation, activation_function
-from tflite_rnn.nn.cell import RNNCell, Tensor, as_tensor, check_inputs, check_one_type
+from tflite_rnn.nn.cell import Tensor, check_inputs
+from tflite_rnn.nn.leaf import FlatState, LeafCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +22,39 @@ class BasicRnnStep:
 
     activation: Activation
 
-    def __call__(
-        self, x: Tensor, state: tuple[Tensor], weights: Mapping[str, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor]]:
+    def __call__(self, x: Tensor, state: FlatState, weights: Mapping[str, Tensor]) -> tuple[Tensor, FlatState]:
         """Compute one step: x [batch, depth], state (h,) -> (h', (h',))."""
         (h,) = state
         h = self.activation(tf.matmul(tf.concat([x, h], axis=1), weights["kernel"]) + weights["bias"])
         return h, (h,)
 
 
-class BasicRNNCell(RNNCell):
+class SingleStateCell(LeafCell):
+    """What cells have in common whose state is their last output h [batch, num_units]."""
+
+    num_units: int
+
+    @property
+    def state_size(self) -> int:
+        """Number of units."""
+        return self.num_units
+
+    @property
+    def output_size(self) -> int:
+        """Number of units."""
+        return self.num_units
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Depth of (h,)."""
+        return (self.num_units,)
+
+
+class BasicRNNCell(SingleStateCell):
     """The simple recurrent cell (Elman 1990): h' = activation([x, h] kernel + bias); the output is h'.
 
-    Variables: kernel [depth + units, units], bias [units] (zeros). State: h [batch, units].
+    As ``tf.nn.rnn_cell.BasicRNNCell``. Variables: kernel [depth + units, units], bias [units] (zeros).
+    State: h [batch, units].
 
     Args:
         num_units: number of units.
@@ -57,30 +78,17 @@ class BasicRNNCell(RNNCell):
         self.num_units = num_units
         self.activation = activation_function(activation)
 
-    @property
-    def state_size(self) -> int:
-        """Number of units."""
-        return self.num_units
-
-    @property
-    def output_size(self) -> int:
-        """Number of units."""
-        return self.num_units
-
     def build(self, inputs_shape: Any) -> None:
         """Create kernel and bias."""
         depth = check_inputs(inputs_shape, self.dtype)
         self.kernel = self.add_variable("kernel", [depth + self.num_units, self.num_units])
         self.bias = self.add_variable("bias", [self.num_units], tf.compat.v1.zeros_initializer())
 
-    def weights_by_name(self) -> dict[str, Tensor]:
-        """Return the values of the variables, by the names `BasicRnnStep` uses."""
-        return {"kernel": as_tensor(self.kernel), "bias": as_tensor(self.bias)}
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Kernel and bias."""
+        return ("kernel", "bias")
 
-    def call(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute one step: inputs [batch, depth], state [batch, units] -> (h', h')."""
-        state = tf.convert_to_tensor(state)
-        check_inputs(inputs.shape, inputs.dtype)
-        check_one_type(self.dtype, inputs.dtype, state.dtype)
-        output, (new_state,) = BasicRnnStep(self.activation)(inputs, (state,), self.weights_by_name())
-        return output, new_state
+    def step(self) -> BasicRnnStep:
+        """Return the cell's step."""
+        return BasicRnnStep(self.activation)

@@ -1,4 +1,56 @@
-"""The protocol of a recurrent cell and the variables it owns."""
+"""The protocol of a recurrent cell and the variables it owns.
+
+Any object is a cell that has
+
+* ``state_size`` and ``output_size``: the depth of state and output, an int, a ``TensorShape``, or a nest of them;
+* ``zero_state(batch_size, dtype)``, or ``get_initial_state(inputs=None, batch_size=..., dtype=...)``, called by
+  keyword, which counts for more: the state before the first step, [batch_size, size] in the structure of
+  ``state_size``;
+* a call ``cell(inputs, state) -> (output, new_state)``: one step, inputs [batch, ...] and state in, output in the
+  structure of ``output_size`` and new state in that of ``state_size`` out. It is called inside a loop, possibly
+  once, possibly for every step, so it must not make variables of its own there.
+
+It needs no base class. For a cell without weights that says how the inputs change (its state is a scalar for each
+row, ``TensorShape([])``)::
+
+    >>> import tensorflow as tf
+    >>> from tflite_rnn import nn
+    >>> class Change:
+    ...     state_size = tf.TensorShape([])
+    ...     output_size = 1
+    ...     def zero_state(self, batch_size, dtype):
+    ...         return tf.zeros([batch_size], dtype)
+    ...     def __call__(self, inputs, state):
+    ...         total = tf.reduce_sum(inputs, axis=1)
+    ...         return (total - state)[:, tf.newaxis], total
+    >>> outputs, state = nn.dynamic_rnn(Change(), tf.constant([[[1.0], [4.0], [6.0]]]), dtype=tf.float32)
+    >>> print(outputs.numpy().tolist(), state.numpy().tolist())
+    [[[1.0], [3.0], [2.0]]] [6.0]
+
+A cell with weights is best a subclass of `RNNCell`, which makes them outside the loop, once, and names them as
+TensorFlow 1 does::
+
+    >>> class LeakyCell(nn.RNNCell):
+    ...     def __init__(self, num_units, **options):
+    ...         super().__init__(**options)
+    ...         self.num_units = num_units
+    ...     @property
+    ...     def state_size(self):
+    ...         return self.num_units
+    ...     output_size = state_size
+    ...     def build(self, inputs_shape):
+    ...         self.kernel = self.add_variable("kernel", [inputs_shape[1], self.output_size])
+    ...     def call(self, inputs, state):
+    ...         state = 0.9 * state + tf.matmul(inputs, self.kernel)
+    ...         return state, state
+    >>> cell = LeakyCell(4)
+    >>> outputs, state = nn.dynamic_rnn(cell, tf.ones([2, 3, 5]), dtype=tf.float32)
+    >>> print(outputs.shape, state.shape, [v.name for v in cell.variables])
+    (2, 3, 4) (2, 4) ['rnn/leaky_cell/kernel:0']
+
+Both can be wrapped and stacked like the cells of this package. What they compute is theirs alone, so the compiler
+cannot fuse it: their loop stays an ordinary TensorFlow loop.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +165,8 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
         """Create one variable of the cell, named ``<scope>/<name>``; a tuple of its parts if partitioned.
 
         The initializer defaults to that of the variable scope, else to Glorot's uniform one. An existing variable
-        of a TensorFlow 1 graph is an error (ValueError) unless the scope or the cell reuses.
+        of a TensorFlow 1 graph is an error (ValueError) unless the scope or the cell reuses. Under a
+        `tf.distribute` strategy that does not partition variables, the variable is whole whatever is asked.
         """
         with tf.init_scope(), tf.compat.v1.variable_scope(self._scope, auxiliary_name_scope=False):
             variable = tf.compat.v1.get_variable(
@@ -124,7 +177,7 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
                 trainable=self._trainable,
                 partitioner=partitioner,
             )
-        return variable if partitioner is None else tuple(variable)
+        return variable if isinstance(variable, tf.Variable) else tuple(variable)
 
     def zero_state(self, batch_size: int | Tensor, dtype: Any) -> Nest:
         """Return the state of zeros: [batch_size, size] for every size in ``state_size``."""
@@ -169,6 +222,13 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
         if self._reuse:  # names what exists already: it must not be made unique
             return tf.compat.v1.variable_scope(self._cell_name, reuse=self._reuse)
         return tf.compat.v1.variable_scope(None, default_name=self._cell_name)
+
+
+def zero_state(cell: Any, batch_size: int | Tensor, dtype: Any) -> Nest:
+    """Return the zero state of any cell; of one without such a method, the initial state."""
+    if hasattr(cell, "zero_state"):
+        return cell.zero_state(batch_size, dtype)
+    return cell.get_initial_state(inputs=None, batch_size=batch_size, dtype=dtype)
 
 
 def check_inputs(shape: Any, dtype: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ Step: TypeAlias = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
-    """What TensorFlow's while loop is told; neither option changes a value."""
+    """How the loop runs; neither option changes a value. What swapping means is the business of who runs it."""
 
     parallel_iterations: int = 32
     swap_memory: bool = False
@@ -64,9 +64,9 @@ def scan(
         outputs, new_state = step([source.read(time) for source in sources], state)
         if sequence_length is not None:
             finished = time >= sequence_length
-            outputs = [_select(finished, tf.zeros_like(output), output) for output in outputs]
-            new_state = [_select(finished, old, new) for old, new in zip(state, new_state, strict=True)]
-        new_state = [_keep_shape(old, new) for old, new in zip(state, new_state, strict=True)]
+            outputs = [select_rows(finished, tf.zeros_like(output), output) for output in outputs]
+            new_state = [select_rows(finished, old, new) for old, new in zip(state, new_state, strict=True)]
+        new_state = [keep_shape(old, new) for old, new in zip(state, new_state, strict=True)]
         return (
             time + 1,
             new_state,
@@ -79,10 +79,20 @@ def scan(
         body,
         (tf.constant(0), list(state), sinks),
         parallel_iterations=options.parallel_iterations,
+        maximum_iterations=steps,  # lets the gradient reserve its memory, as XLA demands
         swap_memory=options.swap_memory,
     )
     outputs = [sink.stack() for sink in sinks]
     return [output[:steps] for output in outputs] if reserve else outputs, state
+
+
+def recomputed(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """Return ``function`` such that only its arguments are kept for the gradient: it runs again on the way back.
+
+    It must be a pure function from flat tensors to flat tensors: no gradient reaches what it closes over, and
+    random numbers would be drawn anew.
+    """
+    return cast(Callable[..., Tensors], tf.recompute_grad(function))
 
 
 def _bound(steps: int | Tensor, sequence_length: Tensor | None) -> int | Tensor:
@@ -114,7 +124,7 @@ def _sink(spec: OutputSpec, steps: int | Tensor, batch: int | Tensor, reserve: b
     return sink.write(steps, tf.zeros([batch, *spec.shape[1:]], spec.dtype)) if reserve else sink
 
 
-def _select(finished: Tensor, held: Tensor, new: Tensor) -> Tensor:
+def select_rows(finished: Tensor, held: Tensor, new: Tensor) -> Tensor:
     """Choose ``held`` in the rows that are finished [B], ``new`` [B, ...] in the others."""
     if isinstance(new, tf.TensorArray) or new.shape.rank == 0:
         return new
@@ -122,7 +132,7 @@ def _select(finished: Tensor, held: Tensor, new: Tensor) -> Tensor:
     return tf.where(tf.reshape(finished, [-1, *axes]), held, new)
 
 
-def _keep_shape(old: Tensor, new: Tensor) -> Tensor:
+def keep_shape(old: Tensor, new: Tensor) -> Tensor:
     """Give the new state what is known of the old one's shape; ValueError if they cannot agree."""
     if not isinstance(new, tf.TensorArray):
         new.set_shape(old.shape)

@@ -1,15 +1,16 @@
-"""The LSTM cell and its state."""
+"""LSTM cells that keep their weights in one kernel, and what every LSTM cell has in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tflite_rnn.nn.activations import Activation, activation_function
-from tflite_rnn.nn.cell import Initializer, RNNCell, Tensor, as_tensor, check_inputs, check_one_type
+from tflite_rnn.nn.cell import Initializer, Tensor, check_inputs
+from tflite_rnn.nn.leaf import FlatState, LeafCell
 
 
 class LSTMStateTuple(NamedTuple):
@@ -24,6 +25,50 @@ class LSTMStateTuple(NamedTuple):
         if self.c.dtype != self.h.dtype:
             raise TypeError(f"c is {self.c.dtype}, h is {self.h.dtype}; the parts of a state have one type")
         return self.c.dtype
+
+
+class LstmGates(NamedTuple):
+    """What goes into the memory in one step, [batch, units] each: ``candidate`` activated, the others not yet.
+
+    ``forget`` includes the forget bias. ``input`` is None if what is forgotten is what is let in.
+    """
+
+    input: Tensor | None
+    candidate: Tensor
+    forget: Tensor
+    output: Tensor
+
+
+def advance_memory(
+    gates: LstmGates,
+    c: Tensor,
+    weights: Mapping[str, Tensor],
+    activation: Activation,
+    bounded: Callable[[Tensor], Tensor] = tf.identity,
+) -> tuple[Tensor, Tensor]:
+    """Return (s(output + w_o * c') * activation(c'), c') of an LSTM, before any projection::
+
+        c' = bounded(s(forget + w_f * c) * c + i * candidate)
+        i = s(input + w_i * c), or 1 - s(forget + w_f * c) without an input gate
+
+    The peephole weights w_f_diag, w_i_diag, w_o_diag [units] count as 0 where ``weights`` has none.
+    """
+    i, candidate, f, o = gates
+    if "w_f_diag" in weights:
+        f = f + weights["w_f_diag"] * c
+    if i is not None and "w_i_diag" in weights:
+        i = i + weights["w_i_diag"] * c
+    kept = tf.sigmoid(f)
+    admitted = 1.0 - kept if i is None else tf.sigmoid(i)
+    c = bounded(kept * c + admitted * candidate)
+    if "w_o_diag" in weights:
+        o = o + weights["w_o_diag"] * c
+    return tf.sigmoid(o) * activation(c), c
+
+
+def clip(x: Tensor, bound: float | None) -> Tensor:
+    """Clip to [-bound, bound]; None clips nothing."""
+    return x if bound is None else tf.clip_by_value(x, -bound, bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +89,60 @@ class LstmStep:
 
     activation: Activation
     forget_bias: float
-    cell_clip: float | None
-    proj_clip: float | None
+    cell_clip: float | None = None
+    proj_clip: float | None = None
 
-    def __call__(
-        self, x: Tensor, state: tuple[Tensor, Tensor], weights: Mapping[str, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def __call__(self, x: Tensor, state: FlatState, weights: Mapping[str, Tensor]) -> tuple[Tensor, FlatState]:
         """Compute one step: x [batch, depth], state (c, h) -> (h', (c', h'))."""
         c, h = state
-        gates = tf.matmul(tf.concat([x, h], axis=1), weights["kernel"]) + weights["bias"]
-        i, j, f, o = tf.split(gates, 4, axis=1)
-        f = f + tf.cast(self.forget_bias, f.dtype)
-        if "w_f_diag" in weights:
-            f, i = f + weights["w_f_diag"] * c, i + weights["w_i_diag"] * c
-        c = _clip(tf.sigmoid(f) * c + tf.sigmoid(i) * self.activation(j), self.cell_clip)
-        if "w_o_diag" in weights:
-            o = o + weights["w_o_diag"] * c
-        h = tf.sigmoid(o) * self.activation(c)
+        rows = tf.matmul(tf.concat([x, h], axis=1), weights["kernel"]) + weights["bias"]
+        i, j, f, o = tf.split(rows, 4, axis=1)
+        gates = LstmGates(i, self.activation(j), f + tf.cast(self.forget_bias, f.dtype), o)
+        h, c = advance_memory(gates, c, weights, self.activation, lambda new: clip(new, self.cell_clip))
         if "projection_kernel" in weights:
-            h = _clip(tf.matmul(h, weights["projection_kernel"]), self.proj_clip)
+            h = clip(tf.matmul(h, weights["projection_kernel"]), self.proj_clip)
         return h, (c, h)
 
 
-class LSTMCell(RNNCell):
+class AnyLSTMCell(LeafCell):
+    """What all LSTM cells have in common: the state (c [batch, units], h [batch, output]), the output h.
+
+    ``state_is_tuple`` tells whether the state is an `LSTMStateTuple`, or c and h side by side in one tensor;
+    ``num_proj`` is the depth of the projected output, None without a projection.
+    """
+
+    num_units: int
+    num_proj: int | None = None
+    state_is_tuple: bool = True
+
+    @property
+    def state_size(self) -> LSTMStateTuple | int:
+        """Sizes of c and h, or their sum if the state is not a tuple."""
+        return LSTMStateTuple(*self.state_sizes) if self.state_is_tuple else sum(self.state_sizes)
+
+    @property
+    def output_size(self) -> int:
+        """Depth of h: num_proj if the cell projects, else num_units."""
+        return self.num_proj or self.num_units
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Depths of (c, h)."""
+        return (self.num_units, self.output_size)
+
+    def check_sizes(self, inputs_shape: Any) -> int:
+        """Return the depth of the inputs. ValueError if it is not known, or for a projection of depth 0."""
+        if self.num_proj is not None and self.num_proj < 1:
+            raise ValueError(f"num_proj is {self.num_proj}; use at least 1, or None for no projection")
+        return check_inputs(inputs_shape, self.dtype)
+
+
+class LSTMCell(AnyLSTMCell):
     """TensorFlow 1's LSTM cell, with peepholes, projection and clipping; `LstmStep` has the equations.
 
-    Variables, in order of creation: kernel [depth + output, 4 units] (columns i, j, f, o), bias [4 units] (zeros),
-    w_f_diag, w_i_diag, w_o_diag [units], projection/kernel [units, num_proj]. The output is h.
+    As ``tf.nn.rnn_cell.LSTMCell``. Variables, in order of creation: kernel [depth + output, 4 units] (columns
+    i, j, f, o), bias [4 units] (zeros), w_f_diag, w_i_diag, w_o_diag [units], projection/kernel
+    [units, num_proj]. The output is h. ValueError at first use for a projection of depth 0.
 
     Args:
         num_units: number of memory cells.
@@ -121,25 +193,11 @@ class LSTMCell(RNNCell):
         self.state_is_tuple = state_is_tuple
         self.activation = activation_function(activation)
 
-    @property
-    def state_size(self) -> LSTMStateTuple | int:
-        """Sizes of c and h, or their sum if the state is not a tuple."""
-        sizes = LSTMStateTuple(self.num_units, self.output_size)
-        return sizes if self.state_is_tuple else sum(sizes)
-
-    @property
-    def output_size(self) -> int:
-        """Depth of h: num_proj if the cell projects, else num_units."""
-        return self.num_proj or self.num_units
-
     def build(self, inputs_shape: Any) -> None:
         """Create the variables. ValueError for a projection of depth 0."""
-        depth = check_inputs(inputs_shape, self.dtype)
-        if self.num_proj is not None and self.num_proj < 1:
-            raise ValueError(f"num_proj is {self.num_proj}; use at least 1, or None for no projection")
-        units = self.num_units
+        depth, units = self.check_sizes(inputs_shape), self.num_units
         self.kernel = self.add_variable(
-            "kernel", [depth + self.output_size, 4 * units], self.initializer, _shards(self.num_unit_shards)
+            "kernel", [depth + self.output_size, 4 * units], self.initializer, row_blocks(self.num_unit_shards)
         )
         self.bias = self.add_variable("bias", [4 * units], tf.compat.v1.zeros_initializer())
         if self.use_peepholes:
@@ -148,41 +206,75 @@ class LSTMCell(RNNCell):
             self.w_o_diag = self.add_variable("w_o_diag", [units], self.initializer)
         if self.num_proj is not None:
             self.projection_kernel = self.add_variable(
-                "projection/kernel", [units, self.num_proj], self.initializer, _shards(self.num_proj_shards)
+                "projection/kernel", [units, self.num_proj], self.initializer, row_blocks(self.num_proj_shards)
             )
-
-    def weights_by_name(self) -> dict[str, Tensor]:
-        """Return the values of the variables, by the names `LstmStep` uses."""
-        return {name: as_tensor(getattr(self, name)) for name in self.weight_names}
 
     @property
     def weight_names(self) -> tuple[str, ...]:
         """Names of the weights, in order of creation."""
-        names = ["kernel", "bias"]
-        if self.use_peepholes:
-            names += ["w_f_diag", "w_i_diag", "w_o_diag"]
-        if self.num_proj is not None:
-            names += ["projection_kernel"]
-        return tuple(names)
+        peepholes = ("w_f_diag", "w_i_diag", "w_o_diag") if self.use_peepholes else ()
+        projection = ("projection_kernel",) if self.num_proj is not None else ()
+        return ("kernel", "bias", *peepholes, *projection)
 
-    def call(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Compute one step: inputs [batch, depth] and state -> (h' [batch, output], new state)."""
-        state = tf.nest.map_structure(tf.convert_to_tensor, state)
-        check_inputs(inputs.shape, inputs.dtype)
-        check_one_type(self.dtype, inputs.dtype, *(part.dtype for part in tf.nest.flatten(state)))
-        step = LstmStep(self.activation, self.forget_bias, self.cell_clip, self.proj_clip)
-        if self.state_is_tuple:
-            c, h = state
-            output, new_state = step(inputs, (c, h), self.weights_by_name())
-            return output, LSTMStateTuple(*new_state)
-        c, h = tf.split(state, [self.num_units, self.output_size], axis=1)
-        output, new_state = step(inputs, (c, h), self.weights_by_name())
-        return output, tf.concat(new_state, axis=1)
+    def step(self) -> LstmStep:
+        """Return the cell's step."""
+        return LstmStep(self.activation, self.forget_bias, self.cell_clip, self.proj_clip)
 
 
-def _clip(x: Tensor, bound: float | None) -> Tensor:
-    return x if bound is None else tf.clip_by_value(x, -bound, bound)
+class BasicLSTMCell(AnyLSTMCell):
+    """TensorFlow 1's basic LSTM cell (Hochreiter 1997, Gers 2000): no peepholes, projection or clipping::
+
+        i, j, f, o = split([x, h] kernel + bias)
+        c' = c * s(f + forget_bias) + s(i) * activation(j)
+        h' = activation(c') * s(o)
+
+    As ``tf.nn.rnn_cell.BasicLSTMCell``. Variables: kernel [depth + units, 4 units] (columns i, j, f, o), bias
+    [4 units] (zeros). The output is h'.
+
+    Args:
+        num_units: number of memory cells.
+        forget_bias: added to the forget gate on every step; 0.0 for weights that come from cuDNN.
+        state_is_tuple: whether the state is an `LSTMStateTuple`, or c and h side by side in one tensor.
+        activation: of the candidate and of the output, a function or a Keras name; tanh by default.
+        reuse: see `RNNCell`.
+        name: see `RNNCell`.
+        dtype: see `RNNCell`.
+        trainable: see `RNNCell`.
+    """
+
+    def __init__(
+        self,
+        num_units: int,
+        forget_bias: float = 1.0,
+        state_is_tuple: bool = True,
+        activation: str | Activation | None = None,
+        reuse: Any = None,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, reuse=reuse, trainable=trainable)
+        self.num_units = num_units
+        self.forget_bias = forget_bias
+        self.state_is_tuple = state_is_tuple
+        self.activation = activation_function(activation)
+
+    def build(self, inputs_shape: Any) -> None:
+        """Create kernel and bias."""
+        depth, units = self.check_sizes(inputs_shape), self.num_units
+        self.kernel = self.add_variable("kernel", [depth + units, 4 * units])
+        self.bias = self.add_variable("bias", [4 * units], tf.compat.v1.zeros_initializer())
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Kernel and bias."""
+        return ("kernel", "bias")
+
+    def step(self) -> LstmStep:
+        """Return the cell's step."""
+        return LstmStep(self.activation, self.forget_bias)
 
 
-def _shards(count: int | None) -> Any:
+def row_blocks(count: int | None) -> Any:
+    """Return the partitioner that stores a variable in ``count`` row blocks; None for a whole one."""
     return None if count is None else tf.compat.v1.fixed_size_partitioner(count)

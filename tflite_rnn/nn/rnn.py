@@ -9,18 +9,23 @@ from typing import Any
 import tensorflow as tf
 
 from converter.marker import CellSpec, RecurrenceSpec
-from tflite_rnn.nn.cell import Nest, Tensor, check_one_type, without_autograph
-from tflite_rnn.nn.loop import LoopOptions, OutputSpec, dimension, scan
-from tflite_rnn.nn.marking import (
-    Operands,
-    Recurrence,
-    cell_weights,
-    flat_state,
-    leaf_state_sizes,
-    packed_state,
-    recurrent_cell,
-    run_recurrence,
+from tflite_rnn.nn.arguments import (
+    batch_size,
+    check_cell,
+    check_inputs_given,
+    check_sequences,
+    check_structure,
+    checked_lengths,
+    fitted_state,
+    integer_lengths,
+    loop_options,
+    state_dtype,
 )
+from tflite_rnn.nn.cell import Nest, Tensor, without_autograph
+from tflite_rnn.nn.cell_specs import cell_weights, check_types, leaves, recurrent_cell
+from tflite_rnn.nn.leaf import flat_state, packed_state
+from tflite_rnn.nn.loop import LoopOptions, OutputSpec, dimension, scan
+from tflite_rnn.nn.marking import Operands, Recurrence, run_recurrence
 
 
 @without_autograph
@@ -35,42 +40,100 @@ def dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[Nest, Nest]:
-    """Run a recurrent network over a sequence.
+    """Run a recurrent network over a sequence: ``tf.nn.dynamic_rnn`` of TensorFlow 1, in any TensorFlow 2.
+
+    The loop runs ``output, state = cell(inputs[:, t], state)`` for t = 0, 1, ... It works eagerly, in a
+    ``tf.function``, in ``wrap_function`` and in a TensorFlow 1 graph with a Session, with batch and time sizes
+    known or not, and gradients flow to inputs, weights and initial state. A cell of this package is moreover
+    marked for `tflite_rnn.convert`, which turns the loop into fused ops. For example::
+
+        cell = LSTMCell(64)
+        outputs, state = dynamic_rnn(cell, x, sequence_length=[7, 3], dtype=tf.float32)   # x [2, 9, depth]
+        outputs      # [2, 9, 64]; outputs[0, 7:] and outputs[1, 3:] are zeros
+        state.h      # [2, 64]; outputs[0, 6] and outputs[1, 2]
 
     Args:
-        cell: an `RNNCell`, or anything that looks like one.
-        inputs: [batch, time, ...] if ``time_major`` is False, else [time, batch, ...], or a nest of such tensors.
-        sequence_length: integers [batch]. From there on a row's outputs are zeros and its state stays as it was;
-            beyond the length of the inputs it means their length, below zero it means zero.
-        initial_state: of the structure of ``cell.state_size``, [batch, size] each; zeros by default.
-        dtype: type of the state and of the outputs; mandatory without an ``initial_state``.
-        parallel_iterations: how many steps may run at once; 32 by default. Changes no value.
-        swap_memory: whether activations kept for the gradient may leave the device. Changes no value.
+        cell: an `RNNCell`, or anything that looks like one: it has ``state_size``, ``output_size`` and
+            ``get_initial_state`` or ``zero_state``, and can be called.
+        inputs: [batch, time, ...] if ``time_major`` is False, else [time, batch, ...]; features may have any rank,
+            but their sizes must be known. Or a nest of such tensors (tuples, lists, dicts, namedtuples) that agree
+            on batch and time: the cell gets the same nest of [batch, ...]. NumPy arrays are converted.
+        sequence_length: integers [batch], of any integer type. From there on a row's outputs are zeros and its
+            state stays as it was, whatever the padding holds, NaN included; the gradient to finite padding is
+            zero. Beyond the length of the inputs it means their length, below zero it means zero. Scalars and
+            TensorArrays in the state belong to no row: they change until the loop ends, with the longest row.
+        initial_state: of the structure of ``cell.state_size``, [batch, size] each, as tensors or NumPy arrays; a
+            plain pair does for an `LSTMStateTuple`. By default ``cell.get_initial_state(inputs=None,
+            batch_size=..., dtype=...)`` or, if the cell has none, ``cell.zero_state(batch_size, dtype)``.
+        dtype: type of the zero state and of the outputs, a DType or its name; mandatory without an
+            ``initial_state``, else the one type of its tensors. The inputs are not cast to it.
+        parallel_iterations: how many steps TensorFlow's while loop may run at once; 32 for None and 0. Changes no
+            value.
+        swap_memory: keep less for the gradient; changes no value. With a cell that is marked, on any device: of
+            each step only its input and state are kept, and the step is computed a second time on the way back;
+            for an LSTM this is about a third of what is kept otherwise, for about half as much time again. With
+            other cells: passed on to TensorFlow's while loop, which disregards it under control flow v2, the
+            default; under control flow v1 it lets TensorFlow move what it keeps from a GPU to the host, and does
+            nothing on a CPU.
         time_major: the layout of inputs and outputs.
-        scope: variable scope, a name or a scope object; "rnn" by default.
+        scope: variable scope, a name or a scope object; "rnn" by default. Variables are called
+            ``<scope>/<cell>/...``. In a TensorFlow 1 graph a second new cell in one scope is an error unless the
+            scope reuses its variables; a cell object that is used again keeps the variables of its first use.
 
     Returns:
         (outputs, final state): outputs in the structure of ``cell.output_size``, [batch, time, ...] or
-        [time, batch, ...], the state in that of ``cell.state_size``.
+        [time, batch, ...], with as many steps as the inputs; the state in the structure of ``cell.state_size``,
+        [batch, ...], as it was after each row's last step. No steps give no outputs and the initial state.
 
     Raises:
         TypeError: ``cell`` is not a cell, or ``sequence_length`` does not hold integers.
-        ValueError: inputs, lengths, state or dtype are missing or do not fit together.
+        ValueError: ``inputs`` are None or empty, have fewer than 3 axes, or disagree on time or batch;
+            ``sequence_length`` is no vector, or not of the batch size; there is neither a ``dtype`` nor an
+            ``initial_state``; or shapes, structures or types do not fit together.
         AssertionError: ``parallel_iterations`` is not an integer.
+        tf.errors.InvalidArgumentError: sizes that only a run tells do not fit together.
     """
     check_cell("cell", cell)
-    if not tf.nest.flatten(inputs) or any(x is None for x in tf.nest.flatten(inputs)):
-        raise ValueError(f"inputs must be a tensor or a non-empty nest of tensors, but saw {inputs!r}")
+    check_inputs_given(inputs)
+    return run_cell(
+        cell,
+        inputs,
+        sequence_length=sequence_length,
+        initial_state=initial_state,
+        dtype=dtype,
+        parallel_iterations=parallel_iterations,
+        swap_memory=swap_memory,
+        time_major=time_major,
+        scope=scope,
+        least_rank=3,
+    )
+
+
+def run_cell(
+    cell: Any,
+    inputs: Nest,
+    *,
+    sequence_length: Any,
+    initial_state: Nest,
+    dtype: Any,
+    parallel_iterations: int | None,
+    swap_memory: bool,
+    time_major: bool,
+    scope: Any,
+    least_rank: int,
+) -> tuple[Nest, Nest]:
+    """Do what `dynamic_rnn` does, with a cell and inputs that are there, of ``least_rank`` axes or more."""
     with tf.compat.v1.variable_scope(scope or "rnn") as variable_scope:
+        _cache_variables(variable_scope)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-        lengths = _lengths(sequence_length)
-        batch = _batch_size(inputs, time_major)
-        state_dtype = _state_dtype(dtype, initial_state)
-        state = None if initial_state is None else _fitted_state(cell, initial_state, batch, dtype)
-        lengths = _checked_lengths(lengths, batch, inputs, time_major)
-        options = _loop_options(parallel_iterations, swap_memory)
-        _check_sequences(inputs, time_major)
-        arguments = _Arguments(cell, inputs, lengths, batch, state, state_dtype, bool(time_major), options)
+        lengths = integer_lengths(sequence_length)
+        batch = batch_size(inputs, time_major)
+        dtype_of_state = state_dtype(dtype, initial_state)
+        state = None if initial_state is None else fitted_state(cell, initial_state, batch, dtype)
+        lengths = checked_lengths(lengths, batch, inputs, time_major)
+        options = loop_options(parallel_iterations, swap_memory)
+        check_sequences(inputs, time_major, least_rank)
+        arguments = _Arguments(cell, inputs, lengths, batch, state, dtype_of_state, bool(time_major), options)
         spec = recurrent_cell(cell) if tf.is_tensor(inputs) and inputs.shape.rank == 3 else None
         return _plain(arguments) if spec is None else _marked(arguments, spec, variable_scope.name)
 
@@ -89,131 +152,16 @@ class _Arguments:
     options: LoopOptions
 
 
-def check_cell(argument: str, cell: object) -> None:
-    """Raise TypeError unless ``cell`` has what a cell needs; the message lists what is missing."""
-    missing = []
-    if not hasattr(cell, "output_size"):
-        missing.append("'output_size' property is missing")
-    if not hasattr(cell, "state_size"):
-        missing.append("'state_size' property is missing")
-    if not (hasattr(cell, "zero_state") or hasattr(cell, "get_initial_state")):
-        missing.append("either 'zero_state' or 'get_initial_state' method is required")
-    if not callable(cell):
-        missing.append("is not callable")
-    if missing:
-        raise TypeError(f"The argument {argument!r} ({cell!r}) is not an RNNCell: {', '.join(missing)}.")
+def _cache_variables(scope: Any) -> None:
+    """Have a TensorFlow 1 graph read each variable once per run rather than in every step.
 
-
-def _lengths(sequence_length: Any) -> Tensor | None:
-    if sequence_length is None:
-        return None
-    lengths = tf.convert_to_tensor(sequence_length, name="sequence_length")
-    if not lengths.dtype.is_integer:
-        raise TypeError(f"sequence_length must hold integers, but saw {lengths.dtype.name}; cast it to int32")
-    if lengths.shape.rank not in (None, 1):
-        raise ValueError(f"sequence_length must be a vector of length batch_size, but saw shape {lengths.shape}")
-    return tf.cast(lengths, tf.int32, name="sequence_length")
-
-
-def _batch_size(inputs: Nest, time_major: bool) -> int | None:
-    """Return the batch size if any input knows it; ValueError if one has no batch and time, or they disagree."""
-    axis = 1 if time_major else 0
-    known = None
-    for x in tf.nest.flatten(inputs):
-        if x.shape.rank is None:
-            raise ValueError("inputs must be of known rank, [time, batch, ...], but saw a tensor of unknown shape")
-        if x.shape.rank < 2:
-            raise ValueError(f"inputs must be of rank >= 2, [time, batch, ...], but saw shape {x.shape}")
-        if known is None:
-            known = x.shape[axis]
-    return known
-
-
-def _check_sequences(inputs: Nest, time_major: bool) -> None:
-    """Check that inputs have known features, and agree on time and batch."""
-    flat = tf.nest.flatten(inputs)
-    for x in flat:
-        if x.shape.rank < 3:
-            raise ValueError(f"inputs must have rank at least 3, [time, batch, features], but saw shape {x.shape}")
-        if not x.shape[2:].is_fully_defined():
-            raise ValueError(
-                "Input size (depth of inputs) must be accessible via shape inference, "
-                f"but saw value None: inputs of shape {x.shape}"
-            )
-    shapes = [x.shape[:2] if time_major else x.shape[1::-1] for x in flat]
-    for axis, message in (
-        (0, "Time steps is not the same for all the elements in the input in a batch"),
-        (1, "Batch_size is not the same for all the elements in the input"),
-    ):
-        sizes = {shape[axis] for shape in shapes} - {None}
-        if len(sizes) > 1:
-            raise ValueError(f"{message}: {sorted(sizes)}")
-
-
-def _state_dtype(dtype: Any, initial_state: Nest) -> tf.DType:
-    if dtype is not None:
-        return tf.as_dtype(dtype)
-    if initial_state is None:
-        raise ValueError(
-            "If there is no initial_state, you must give a dtype: argument `dtype` must be specified, "
-            "usually the type of the inputs"
-        )
-    dtypes = {part.dtype for part in map(_state_tensor, tf.nest.flatten(initial_state))}
-    if not dtypes:
-        raise ValueError(f"Unable to infer dtype from an empty initial_state {initial_state!r}; give a dtype")
-    if len(dtypes) > 1:
-        names = ", ".join(sorted(dtype.name for dtype in dtypes))
-        raise ValueError(f"initial_state has different inferred dtypes ({names}); give a dtype, or cast the state")
-    return dtypes.pop()
-
-
-def _state_tensor(part: Any, dtype: Any = None) -> Tensor:
-    if isinstance(part, tf.TensorArray):
-        return part
-    return tf.convert_to_tensor(part, dtype_hint=dtype)
-
-
-def _fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
-    """Return the initial state as tensors in the structure of the cell's state size, having checked the shapes."""
-    sizes, parts = tf.nest.flatten(cell.state_size), tf.nest.flatten(state)
-    if len(parts) != len(sizes):
-        raise ValueError(
-            f"initial_state has {len(parts)} tensors, the state of the cell has {len(sizes)}: "
-            f"give a state of the structure {cell.state_size!r}"
-        )
-    tensors = [_state_tensor(part, dtype) for part in parts]
-    for tensor, size in zip(tensors, sizes, strict=True):
-        if isinstance(tensor, tf.TensorArray) or tensor.shape.rank == 0:
-            continue  # belongs to no row
-        expected = tf.TensorShape([batch]).concatenate(size)
-        if not tensor.shape.is_compatible_with(expected):
-            raise ValueError(f"initial_state has shape {tensor.shape} where the cell needs {expected}")
-    return tf.nest.pack_sequence_as(cell.state_size, tensors)
-
-
-def _checked_lengths(lengths: Tensor | None, batch: int | None, inputs: Nest, time_major: bool) -> Tensor | None:
-    """Check that there is one length for every row: now if both numbers are known, else when the graph runs."""
-    if lengths is None:
-        return None
-    known = lengths.shape[0] if lengths.shape.rank == 1 else None
-    if known is not None and batch is not None:
-        if known != batch:
-            raise ValueError(f"Dimension 0 of sequence_length must be the batch size {batch}, but saw {known}")
-        return lengths
-    expected = tf.stack([dimension(tf.nest.flatten(inputs)[0], 1 if time_major else 0)])
-    seen = tf.shape(lengths)
-    message = [f"Expected shape for Tensor {lengths.name} is ", expected, " but saw shape: ", seen]
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(tf.equal(expected, seen)), message)]):
-        lengths = tf.identity(lengths, name="CheckSeqLen")
-    lengths.set_shape([batch])
-    return lengths
-
-
-def _loop_options(parallel_iterations: int | None, swap_memory: bool) -> LoopOptions:
-    iterations = parallel_iterations or LoopOptions().parallel_iterations
-    if not isinstance(iterations, int):
-        raise AssertionError(f"parallel_iterations must be int, but saw {iterations!r}")
-    return LoopOptions(iterations, bool(swap_memory))
+    Not so inside functions and loops, which may write the variables between two reads. Under control flow v2 every
+    loop is a function; under v1 it cannot be told, so nothing is cached.
+    """
+    if tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function:
+        return
+    if tf.compat.v1.control_flow_v2_enabled() and scope.caching_device is None:
+        scope.set_caching_device(lambda op: op.device)
 
 
 def _swap_time_and_batch(nest: Nest) -> Nest:
@@ -231,8 +179,8 @@ def _plain(arguments: _Arguments) -> tuple[Nest, Nest]:
 
     def step(xs: Sequence[Tensor], flat_state: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         output, new_state = cell(tf.nest.pack_sequence_as(inputs, xs), tf.nest.pack_sequence_as(state, flat_state))
-        tf.nest.assert_same_structure(state, new_state, check_types=False)
-        tf.nest.assert_same_structure(cell.output_size, output, check_types=False)
+        check_structure("the new state of the cell", state, new_state)
+        check_structure("the output of the cell", cell.output_size, output)
         return tf.nest.flatten(output), tf.nest.flatten(new_state)
 
     specs = [
@@ -272,12 +220,12 @@ def _marked(arguments: _Arguments, spec: CellSpec, name: str) -> tuple[Tensor, N
     cell.ensure_built(tf.TensorSpec([None, inputs.shape[2]], inputs.dtype))
     weights = cell_weights(cell)
     parts = [] if state is None else tf.nest.flatten(state)
-    check_one_type(arguments.dtype, inputs.dtype, *(tensor.dtype for tensor in [*parts, *weights]))
-    sizes = leaf_state_sizes(cell)
+    check_types(cell, inputs.dtype, arguments.dtype, *(tensor.dtype for tensor in [*parts, *weights]))
     lengths = arguments.sequence_length
-    recurrence = RecurrenceSpec(name, spec, arguments.time_major, lengths is not None, state is not None)
+    spec_of_recurrence = RecurrenceSpec(name, spec, arguments.time_major, lengths is not None, state is not None)
+    recurrence = Recurrence(spec_of_recurrence, leaves(cell), arguments.options)
+    sizes = recurrence.state_sizes
     outputs, final_state = run_recurrence(
-        Recurrence(recurrence, sizes, arguments.options),
-        Operands(inputs, lengths, None if state is None else flat_state(state, sizes), weights),
+        recurrence, Operands(inputs, lengths, None if state is None else flat_state(state, sizes), weights)
     )
     return outputs, packed_state(final_state, cell.state_size, sizes)

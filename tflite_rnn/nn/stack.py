@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tflite_rnn.nn.cell import Nest, RNNCell, Tensor
+from tflite_rnn.nn.cell import Nest, RNNCell, Tensor, zero_state
 
 
 class MultiRNNCell(RNNCell):
@@ -60,7 +60,7 @@ class MultiRNNCell(RNNCell):
         """Return a tuple of the cells' own zero states (one tensor if the state is not a tuple)."""
         if not self.state_is_tuple:
             return super().zero_state(batch_size, dtype)
-        return tuple(cell.zero_state(batch_size, dtype) for cell in self.cells)
+        return tuple(zero_state(cell, batch_size, dtype) for cell in self.cells)
 
     def build(self, inputs_shape: Nest) -> None:
         """Create the variables of the cells; a cell of a foreign class creates its own in its first step."""
