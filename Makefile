@@ -7,7 +7,7 @@ JOBS ?= 2
 N ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all fuzz lint format types imports bench clean
+.PHONY: help install demo train test test-all fuzz lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)  ## convert a trained network, prove it on every runtime, and use it
 	$(BIN)/python -m models.demo
+
+train: $(INSTALLED)  ## train a small network, convert it, and evaluate the file
+	$(BIN)/python -m models.digits
 
 test: $(INSTALLED)  ## the tests, wide matrices sampled
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not exhaustive"
