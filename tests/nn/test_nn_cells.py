@@ -1,4 +1,4 @@
-"""Cells: SEMANTICS 3.1 (variables), 3.2 (math)."""
+"""Cells: their variables, and the mathematics of one step."""
 
 from __future__ import annotations
 
