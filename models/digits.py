@@ -146,9 +146,12 @@ def batches(examples: Examples) -> Any:
         noise = tf.random.stateless_normal(tf.shape(images), seed=tf.stack([SEED, step]), stddev=NOISE)
         return images + noise, labels
 
-    dataset = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels))
-    dataset = dataset.shuffle(len(examples.labels), seed=SEED).batch(BATCH, drop_remainder=True).repeat(EPOCHS)
-    return dataset.enumerate().map(with_noise)
+    # TensorFlow's own shuffle would depend on the seed of the process, too.
+    rng = np.random.default_rng(SEED)
+    count = len(examples.labels)
+    order = np.concatenate([rng.permutation(count)[: count - count % BATCH] for _ in range(EPOCHS)])
+    dataset = tf.data.Dataset.from_tensor_slices((examples.images[order], examples.labels[order]))
+    return dataset.batch(BATCH, drop_remainder=True).enumerate().map(with_noise)
 
 
 def training_steps(examples: Examples) -> int:

@@ -51,11 +51,14 @@ class FlatFunction:
         import tensorflow as tf
 
         given = iter(tensors)
+        # An argument without any tensor has its value from the function's own signature.
+        args, kwargs = self.concrete.structured_input_signature
+        args = [arg for arg in args if _specs(arg)]
+        kwargs = {name: arg for name, arg in kwargs.items() if _specs(arg)}
         arguments = [
-            next(given) if isinstance(leaf, tf.TensorSpec) else leaf
-            for leaf in tf.nest.flatten(self.concrete.structured_input_signature)
+            next(given) if isinstance(leaf, tf.TensorSpec) else leaf for leaf in tf.nest.flatten((args, kwargs))
         ]
-        args, kwargs = tf.nest.pack_sequence_as(self.concrete.structured_input_signature, arguments)
+        args, kwargs = tf.nest.pack_sequence_as((args, kwargs), arguments)
         results = _leaves(self.concrete(*args, **kwargs), "")
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
 
@@ -86,7 +89,7 @@ class FlatFunction:
 
         specs = [
             tf.TensorSpec(leaf.shape, leaf.dtype, name)
-            for name, leaf in zip(self.input_names, _specs(self.concrete), strict=True)
+            for name, leaf in zip(self.input_names, _specs(self.concrete.structured_input_signature), strict=True)
         ]
 
         @tf.function(input_signature=specs, autograph=False)
@@ -104,7 +107,7 @@ def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
     """
     name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))
     concrete = _concrete(function, name)
-    specs = _specs(concrete)
+    specs = _specs(concrete.structured_input_signature)
     inputs = tuple(_identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
     outputs = tuple(_identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
     if not outputs:
@@ -134,11 +137,11 @@ def _concrete(function: Any, name: str) -> Any:
     return function.get_concrete_function()
 
 
-def _specs(concrete: Any) -> list[Any]:
+def _specs(structure: Any) -> list[Any]:
+    """Return the TensorSpecs in a structure of arguments."""
     import tensorflow as tf
 
-    leaves = tf.nest.flatten(concrete.structured_input_signature)
-    return [leaf for leaf in leaves if isinstance(leaf, tf.TensorSpec)]
+    return [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
 
 
 def _identifier(name: str) -> str:

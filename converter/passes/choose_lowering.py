@@ -1,17 +1,18 @@
 """choose-lowering: every recurrence gets the form it is lowered to, or the conversion ends with the reasons.
 
-The fused op where it is exact, else the loop. The order is that of the graph, for a loop makes what follows it
-dynamic, which a fused op may not stand.
+The fused op where it is exact, else the loop. A loop is itself sized while the model runs, which not every fused
+op beside it can stand, so the choice is repeated until it changes no more: at worst all are loops.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from converter.errors import ConversionError, Rejection
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, Value
+from converter.ir import Graph, Lowering, Op, Program, Recurrence
 from converter.options import ConvertOptions
-from converter.passes.dynamic_shapes import sizes_its_results
+from converter.passes.dynamic_shapes import first_unsettled
 from converter.passes.legality import fused_rejections, loop_rejections
 
 
@@ -29,16 +30,22 @@ def choose_lowering(program: Program, options: ConvertOptions) -> Program:
     Raises ConversionError with the rejections of every recurrence that has no exact lowering, or not the one that
     the options ask for.
     """
-    choices, graphs = _choose(program, options)
+    chosen = [_choose(graph, options, is_main=graph is program.main) for graph in program.graphs]
+    choices = [choice for of_graph in chosen for choice in of_graph.values()]
     rejections = [reason for choice in choices if choice.op.lowering is None for reason in choice.refused]
     if rejections:
         raise ConversionError("no lowering computes the model exactly", rejections)
-    return replace(program, graphs=graphs)
+    graphs = (_applied(graph, of_graph) for graph, of_graph in zip(program.graphs, chosen, strict=True))
+    return replace(program, graphs=tuple(graphs))
 
 
 def explain_lowering(program: Program, options: ConvertOptions) -> tuple[Choice, ...]:
     """Return what `choose_lowering` chooses for each recurrence, and the refusals that the better forms met."""
-    return _choose(program, options)[0]
+    return tuple(
+        choice
+        for graph in program.graphs
+        for choice in _choose(graph, options, is_main=graph is program.main).values()
+    )
 
 
 def lowerings_chosen(program: Program) -> bool:
@@ -46,40 +53,40 @@ def lowerings_chosen(program: Program) -> bool:
     return all(op.lowering is not None for op in program.recurrences())
 
 
-def _choose(program: Program, options: ConvertOptions) -> tuple[tuple[Choice, ...], tuple[Graph, ...]]:
-    choices: list[Choice] = []
-    graphs = []
-    for graph in program.graphs:
-        dynamic: set[Value] = set()
-        ops: list[Op] = []
-        for op in graph.ops:
-            chosen = op
-            if isinstance(op, Recurrence):
-                choice = _choice(op, frozenset(dynamic), options, is_main=graph is program.main)
-                choices.append(choice)
-                chosen = choice.op
-            if sizes_its_results(chosen, dynamic):
-                dynamic.update(chosen.results)
-            ops.append(chosen)
-        graphs.append(replace(graph, ops=tuple(ops)))
-    return tuple(choices), tuple(graphs)
+def _choose(graph: Graph, options: ConvertOptions, *, is_main: bool) -> Mapping[Recurrence, Choice]:
+    """Return the choice for each recurrence of ``graph``: fused for all that can, then fewer until all agree."""
+    recurrences = [op for op in graph.ops if isinstance(op, Recurrence)]
+    choices = {op: _choice(op, None, options, is_main=is_main) for op in recurrences}
+    while True:
+        current = _applied(graph, choices)
+        again = {
+            op: _choice(op, first_unsettled(current, choices[op].op), options, is_main=is_main)
+            if choices[op].op.lowering is Lowering.FUSED
+            else choices[op]
+            for op in recurrences
+        }
+        if all(again[op].op.lowering is choices[op].op.lowering for op in recurrences):
+            return again
+        choices = again
 
 
-def _choice(op: Recurrence, dynamic: frozenset[Value], options: ConvertOptions, *, is_main: bool) -> Choice:
+def _applied(graph: Graph, choices: Mapping[Recurrence, Choice]) -> Graph:
+    def chosen(op: Op) -> Op:
+        return choices[op].op if isinstance(op, Recurrence) else op
+
+    return replace(graph, ops=tuple(chosen(op) for op in graph.ops))
+
+
+def _choice(op: Recurrence, unsettled: Op | None, options: ConvertOptions, *, is_main: bool) -> Choice:
     refused: list[Rejection] = []
     for lowering in (Lowering.FUSED, Lowering.WHILE):
         if options.lowering not in (None, lowering):
             continue
-        reasons = list(_rejections(op, lowering, dynamic, is_main=is_main))
+        if lowering is Lowering.FUSED:
+            reasons = list(fused_rejections(op, unsettled, is_main=is_main))
+        else:
+            reasons = list(loop_rejections(op))
         if not reasons:
             return Choice(replace(op, lowering=lowering), tuple(refused))
         refused += [reason for reason in reasons if reason not in refused]
     return Choice(replace(op, lowering=None), tuple(refused))
-
-
-def _rejections(
-    op: Recurrence, lowering: Lowering, dynamic: frozenset[Value], *, is_main: bool
-) -> list[Rejection]:
-    if lowering is Lowering.WHILE:
-        return list(loop_rejections(op))
-    return list(fused_rejections(op, dynamic, is_main=is_main))

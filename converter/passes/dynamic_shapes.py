@@ -1,14 +1,15 @@
 """Which tensors the runtimes may size only while they run.
 
 TFLite plans memory when tensors are allocated, from the shapes of the graph's inputs. A tensor whose shape
-depends on computed numbers is *dynamic*: it is sized during the invoke, and so is everything after it.
+depends on computed numbers is *dynamic*: it is sized during the invoke, and so is everything that runs after it,
+whether it reads it or not. A delegate may change the order: only what reads a result is sure to run later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from converter.ir import Lowering, Op, Recurrence, TfliteOp, Value
+from converter.ir import Graph, Lowering, Op, Recurrence, TfliteOp, Value
 
 # Operands that hold shapes, sizes, axes or indices: unless they are constants, the result is dynamic.
 _SHAPE_OPERANDS: Mapping[str, tuple[int, ...]] = {
@@ -53,11 +54,22 @@ _ALWAYS = frozenset(
 )
 
 
-def sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
-    """Whether a runtime may have to size the results of ``op`` while it runs, given what is ``dynamic`` before it.
+def first_unsettled(graph: Graph, op: Recurrence) -> Op | None:
+    """Return an op of ``graph`` that a runtime may size before ``op`` runs; None if there is surely none."""
+    dynamic: set[Value] = set()
+    later: set[Value] = set(op.results)
+    for other in graph.ops:
+        if any(value in later for value in other.operands):
+            later.update(other.results)
+        if _sizes_its_results(other, dynamic):
+            dynamic.update(other.results)
+            if not later.intersection(other.results):
+                return other
+    return None
 
-    In doubt the answer is yes.
-    """
+
+def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
+    """Whether a runtime may size the results of ``op`` while it runs, given what is ``dynamic``; in doubt, yes."""
     if any(value in dynamic for value in op.operands):
         return True
     if isinstance(op, Recurrence):

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Activation, DType, GruCell, LayerNormLstmCell, LstmCell, Recurrence, RnnCell, Value
+from converter.ir import Activation, DType, GruCell, LayerNormLstmCell, LstmCell, Op, Recurrence, RnnCell
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
 
 
-def fused_rejections(op: Recurrence, dynamic: frozenset[Value], *, is_main: bool) -> Iterator[Rejection]:
+def fused_rejections(op: Recurrence, unsettled: Op | None, *, is_main: bool) -> Iterator[Rejection]:
     """Yield every reason why the fused op does not compute ``op`` exactly.
 
-    ``dynamic`` holds the values of its graph that a runtime sizes while it runs; ``is_main`` says whether that is
-    the main graph.
+    ``unsettled`` is an op that may make the runtimes size tensors before the fused op runs (see `dynamic_shapes`);
+    ``is_main`` says whether ``op`` is in the main graph.
     """
     yield from _type_rejections(op)
-    yield from _shape_rejections(op, dynamic)
+    yield from _shape_rejections(op, unsettled)
     if not is_main:
         yield from _nesting_rejections(op)
     yield from _cell_rejections(op)
@@ -64,20 +64,16 @@ def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
             )
 
 
-def _shape_rejections(op: Recurrence, dynamic: frozenset[Value]) -> Iterator[Rejection]:
-    # The runtimes size a dynamic tensor while they run, and the arena of state tensors does not grow then: after
-    # a larger batch, h and c overlap.
+def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejection]:
+    # The arena of state tensors does not grow while a model runs: after a larger batch, h and c would overlap.
     batch = None if op.x.type.shape is None else op.x.type.shape[1 if op.time_major else 0]
-    if batch is not None:
-        return
-    for value in op.operands:
-        if value is not None and value in dynamic:
-            yield Rejection(
-                "fused-dynamic-batch",
-                op.place,
-                f"the batch is unknown and {value.name} depends on a shape that is computed while the model runs",
-                "fix the batch in the input signature, or reshape with a constant shape (one -1 is fine)",
-            )
+    if batch is None and unsettled is not None:
+        yield Rejection(
+            "fused-dynamic-batch",
+            op.place,
+            f"the batch is unknown, and {unsettled.name} is sized while the model runs, maybe before the fused op",
+            "fix the batch in the input signature, or reshape with constant shapes (one -1 is fine)",
+        )
 
 
 def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:

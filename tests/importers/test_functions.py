@@ -65,6 +65,16 @@ def test_nested_inputs_are_called_by_their_specifications() -> None:
     np.testing.assert_array_equal(got["output_0"], [2, 3])
 
 
+def test_arguments_that_are_no_tensors_keep_the_values_of_the_signature() -> None:
+    def scaled(x, factor=3.0, *, offset=1.0):
+        return x * factor + offset
+
+    flat = flatten_function(tf.function(scaled, input_signature=[X]))
+    inputs = {"x": np.ones((1, 1, 3), np.float32)}
+    np.testing.assert_array_equal(flat(inputs)["output_0"], [[[4, 4, 4]]])
+    assert len(flat.to_tflite()) > 0
+
+
 def test_a_converted_file_keeps_the_names(pool: WorkerPool) -> None:
     cells = rnn.MultiRNNCell([rnn.LSTMCell(2), rnn.BasicRNNCell(2)])
     converted = rnn.convert(function(cells))

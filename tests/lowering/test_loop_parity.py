@@ -91,6 +91,23 @@ def test_fixed_shapes_are_exact(time: int, time_major: bool, pool: WorkerPool) -
     check(source, cases_of(source, time=time, batch=2), pool)
 
 
+@pytest.mark.parametrize("loop_first", [True, False])
+def test_a_recurrence_beside_a_loop_is_exact(loop_first: bool, pool: WorkerPool) -> None:
+    """What runs after a dynamic tensor is prepared late: state tensors would keep the size of a batch of one."""
+    x = tensor("x", None, None, 3)
+    fine, loop = recurrence(lstm_cell(), x, name="fine"), recurrence(gru_cell(), x, name="loop")
+    ops = [loop, fine] if loop_first else [fine, loop]
+    source = program([x], ops, [fine.output, loop.output, *fine.final_state])
+    report = compare(
+        compile_program(source).model,
+        lambda inputs: evaluate(source, inputs),
+        cases_of(source),
+        pool=pool,
+        runtimes=QUICK,
+    )
+    assert report.ok, str(report)
+
+
 def test_only_the_final_state_costs_one_loop(pool: WorkerPool) -> None:
     x = tensor("x", None, None, 3)
     op = recurrence(lstm_cell(), x)

@@ -89,7 +89,7 @@ def initial_states(draw: st.DrawFn, cell: Cell, layer: int, batch: int | None) -
 
 @st.composite
 def programs(draw: st.DrawFn) -> tuple[Program, list[dict[str, Array]]]:
-    """A stack of recurrences with its options, and inputs for it in several sizes."""
+    """Recurrences, each over the input or over the outputs of an earlier one, and inputs in several sizes."""
     time_major = draw(st.booleans())
     batch = draw(st.sampled_from([None, None, 1, 3]))
     depth = draw(st.integers(1, 5))
@@ -97,8 +97,10 @@ def programs(draw: st.DrawFn) -> tuple[Program, list[dict[str, Array]]]:
     x = tensor("x", *leading, depth)
     lengths = tensor("lengths", batch, dtype=DType.INT32) if draw(st.booleans()) else None
     inputs = [x] if lengths is None else [x, lengths]
+    sequences = [x]
     ops, outputs = [], []
     for layer in range(draw(st.integers(1, 3))):
+        x = draw(st.sampled_from([sequences[-1], *sequences]))
         cell = draw(cells((x.type.shape or (0,))[-1] or 0))
         states = draw(initial_states(cell, layer, batch))
         op = recurrence(
@@ -107,8 +109,10 @@ def programs(draw: st.DrawFn) -> tuple[Program, list[dict[str, Array]]]:
         inputs += [state for state in states if state is not None and not state.is_constant]
         outputs += [value for value in op.final_state if draw(st.booleans())]
         ops.append(op)
-        x = op.output
-    source = program(inputs, ops, [x, *outputs])
+        sequences.append(op.output)
+        if draw(st.booleans()):
+            outputs.append(op.output)
+    source = program(inputs, ops, [*dict.fromkeys([sequences[-1], *outputs])])
     sizes = draw(st.lists(st.tuples(st.integers(1, 45), st.integers(1, 9)), min_size=2, max_size=3))
     seed = draw(st.integers(0, 99))
     return source, [arrays(source, time, batch or rows, seed, time_major=time_major) for time, rows in sizes]

@@ -120,7 +120,7 @@ def behind_a_reshape(shape: Value, batch: int | None) -> Program:
 def test_an_unknown_batch_behind_a_computed_shape_is_refused() -> None:
     ((rule, detail),) = rejections(behind_a_reshape(tensor("shape", 3, dtype=DType.INT32), None))
     assert rule == "fused-dynamic-batch"
-    assert "x depends on a shape that is computed while the model runs" in detail
+    assert "the batch is unknown, and x is sized while the model runs" in detail
 
 
 def test_a_fixed_batch_behind_a_computed_shape_is_let_through() -> None:
@@ -137,6 +137,35 @@ def test_what_follows_a_loop_is_dynamic() -> None:
     assert lowerings(stack([first, second])) == ["while", "while"]
     assert lowerings(stack([first, second], batch=2)) == ["while", "fused"]
     assert lowerings(stack([lstm_cell(), lstm_cell(depth=4, cell_clip=0.0)])) == ["fused", "while"]
+
+
+def beside_a_loop(*, loop_first: bool, batch: int | None = None) -> Program:
+    """A recurrence that could be fused, beside one that cannot, both reading x."""
+    x = tensor("x", None, batch, 3)
+    fine, loop = recurrence(lstm_cell(), x, name="fine"), recurrence(gru_cell(), x, name="loop")
+    return program([x], [loop, fine] if loop_first else [fine, loop], [fine.output, loop.output])
+
+
+@pytest.mark.parametrize("loop_first", [True, False])
+def test_a_recurrence_beside_a_loop_is_a_loop_too_unless_the_batch_is_fixed(loop_first: bool) -> None:
+    assert lowerings(beside_a_loop(loop_first=loop_first)) == ["while", "while"]
+    assert sorted(lowerings(beside_a_loop(loop_first=loop_first, batch=2))) == ["fused", "while"]
+
+
+@pytest.mark.parametrize("filled_first", [True, False])
+def test_a_tensor_sized_during_the_run_keeps_every_recurrence_beside_it_from_fusing(filled_first: bool) -> None:
+    x, dims = tensor("x", None, None, 3), tensor("dims", 2, dtype=DType.INT32)
+    fill = TfliteOp("FILL", (dims, constant("one", np.array(1, np.float32))), (tensor("filled", None, None),))
+    op = recurrence(rnn_cell(), x)
+    ops = [fill, op] if filled_first else [op, fill]
+    assert lowerings(program([x, dims], ops, [op.output, fill.results[0]])) == ["while"]
+
+
+def test_a_tensor_sized_from_what_a_recurrence_gives_does_not_matter_to_it() -> None:
+    x, dims = tensor("x", None, None, 3), tensor("dims", 2, dtype=DType.INT32)
+    op = recurrence(rnn_cell(), x)
+    reshape = TfliteOp("RESHAPE", (op.output, dims), (tensor("flat", None, None),), "ReshapeOptions")
+    assert lowerings(program([x, dims], [op, reshape], [reshape.results[0]])) == ["fused"]
 
 
 def lowerings(source: Program) -> list[str]:
