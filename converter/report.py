@@ -17,6 +17,11 @@ class LoweringRecord:
     lowering: str
     refused: tuple[Rejection, ...] = ()
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the record for JSON."""
+        refused = [{"rule": reason.rule, "detail": reason.detail, "hint": reason.hint} for reason in self.refused]
+        return {"name": self.name, "cell": self.cell, "lowering": self.lowering, "refused": refused}
+
     def __str__(self) -> str:
         reasons = [f"  not fused: {reason.detail} [{reason.rule}]" for reason in self.refused]
         return "\n".join([f"{self.name}: {self.cell} -> {self.lowering}", *reasons])
@@ -30,6 +35,15 @@ class Report:
     passes: tuple[str, ...]
     op_counts: Mapping[str, int]
     size: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the report for JSON."""
+        return {
+            "lowerings": [record.to_dict() for record in self.lowerings],
+            "passes": list(self.passes),
+            "op_counts": dict(self.op_counts),
+            "size": self.size,
+        }
 
     def __str__(self) -> str:
         lines = [str(record) for record in self.lowerings]

@@ -5,6 +5,7 @@ Exit status: 0 if all is well, 1 if a check found a difference, 2 if the input i
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -17,7 +18,7 @@ from rich.console import Console
 
 import tflite_rnn
 from converter.errors import SourceError, TfliteRnnError
-from converter.files import check_writable
+from converter.files import check_writable, write_atomically
 from converter.flatbuffer import read_file, read_model
 from converter.options import AUTO, LOWERINGS, STATE_POLICIES
 from tflite_rnn.console import import_tensorflow, quiet_stderr
@@ -85,8 +86,17 @@ def main() -> None:
     type=click.Choice(STATE_POLICIES),
     help="explicit makes inputs and outputs of every state; stateless starts anew at every invoke.",
 )
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE.json",
+    type=click.Path(path_type=Path),
+    help="Also write the report, as JSON: the form of every recurrence, why nothing better, op counts, size.",
+)
 @_reports_errors
-def convert(source: Path, output: Path, signature_key: str | None, lowering: str, state: str) -> None:
+def convert(
+    source: Path, output: Path, signature_key: str | None, lowering: str, state: str, report_file: Path | None
+) -> None:
     """Convert a SavedModel to a .tflite of builtin ops.
 
     Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
@@ -95,7 +105,9 @@ def convert(source: Path, output: Path, signature_key: str | None, lowering: str
     Example:
       tflite-rnn convert saved_model/ -o model.tflite
     """
-    check_writable(output)
+    for place in (output, report_file):
+        if place is not None:
+            check_writable(place)
     _check_exists(source)
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"converting {source}"):
@@ -103,6 +115,8 @@ def convert(source: Path, output: Path, signature_key: str | None, lowering: str
         with quiet_stderr():
             converted = tflite_rnn.convert(source, lowering=lowering, state=state, signature_key=signature_key)
     converted.save(output)
+    if report_file is not None:
+        write_atomically(report_file, (json.dumps(converted.report.to_dict(), indent=2) + "\n").encode())
     console.print(str(converted.report), markup=False)
     console.print(f"wrote {output}", markup=False)
 

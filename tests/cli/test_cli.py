@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,12 @@ def test_convert_refuses_an_output_that_cannot_be_written_before_any_work(tmp_pa
     assert "cannot write there" in refused("convert", tmp_path / "nothing", "-o", tmp_path / place)
 
 
+def test_convert_refuses_a_report_that_cannot_be_written(tmp_path: Path) -> None:
+    place = tmp_path / "nowhere" / "report.json"
+    message = refused("convert", tmp_path, "-o", tmp_path / "out.tflite", "--report", place)
+    assert "report.json: cannot write there" in message
+
+
 def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:
     result = run("convert", tmp_path)
     assert result.exit_code == 2
@@ -148,6 +155,19 @@ def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
     differed = run("check", out, "--against", saved_models / "good", *chosen, "--atol", "0", "--rtol", "0")
     assert differed.exit_code == 1, differed.output
     assert "FAIL" in differed.output
+
+
+@pytest.mark.tensorflow
+def test_the_report_is_written_as_json(saved_models: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "model.tflite", tmp_path / "report.json"
+    done = run("convert", saved_models / "refused", "-o", out, "--report", report)
+    assert done.exit_code == 0, done.output
+    written = json.loads(report.read_text())
+    assert written["size"] == out.stat().st_size
+    assert written["op_counts"]["WHILE"] == 2
+    (record,) = written["lowerings"]
+    assert (record["name"], record["lowering"]) == ("rnn/lstm_cell", "while")
+    assert [reason["rule"] for reason in record["refused"]] == ["lstm-activation"]
 
 
 @pytest.mark.tensorflow
