@@ -15,10 +15,10 @@ from itertools import repeat
 from flatbuffers import flexbuffers
 
 from converter import marker
+from converter.emit import Emitter
 from converter.errors import ConversionError, Rejection
 from converter.flatbuffer import read_model, unique_name
 from converter.importers import marked_cells as cells
-from converter.importers.residual import add_inputs, zero_padding
 from converter.ir import (
     Array,
     Cell,
@@ -32,6 +32,7 @@ from converter.ir import (
     TfliteOp,
     Value,
 )
+from converter.masks import zero_padding
 
 
 def import_tflite(data: bytes, *, source: str) -> Program:
@@ -134,16 +135,13 @@ class _Marked:
         made = tuple(self.ops(inner, scope, x, None))
         yield from made
         y = made[-1].results[0]
-
-        def fresh(suffix: str) -> str:
-            return unique_name(f"{scope}/{cell.name}/{suffix}", self.taken)
-
+        emitter = Emitter(f"{scope}/{cell.name}", self.taken)
         if outputs is None or self.sequence_length is None:
-            yield add_inputs(x, y, outputs or Value(fresh("outputs"), y.type))
-            return
-        total = Value(fresh("outputs"), y.type)
-        yield add_inputs(x, y, total)
-        yield from zero_padding(total, self.sequence_length, outputs, time_major=self.time_major, fresh=fresh)
+            emitter.add(x, y, outputs or "outputs")
+        else:
+            total = emitter.add(x, y, "outputs")
+            zero_padding(total, self.sequence_length, outputs, time_major=self.time_major, emitter=emitter)
+        yield from emitter.ops
 
     def _leaf(self, leaf: marker.CellSpec, path: str, x: Value, outputs: Value | None) -> Recurrence:
         location = Location(self.source, path)

@@ -230,6 +230,7 @@ BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
     "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
     "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
     "CUMSUM": _cumsum,
+    "EXPAND_DIMS": lambda _, operands: np.expand_dims(operands[0], int(operands[1])),
     "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
     "LESS": lambda _, operands: np.asarray(operands[0] < operands[1]),
     "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from converter.emit import Emitter
 from converter.ir import Activation, Value
-from converter.lowering.emit import Emitter
 
 
 def activate(emitter: Emitter, activation: Activation, x: Value) -> Value:

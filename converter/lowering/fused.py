@@ -16,9 +16,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from converter.emit import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
-from converter.lowering.emit import Emitter
 from converter.lowering.lengths import emit_final_state, emit_masked_output, mask_lstm, measure, unmasked
 from converter.lowering.operands import LstmOperand, RnnOperand
 

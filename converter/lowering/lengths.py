@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from converter.emit import Emitter, dims
 from converter.ir import Array, DType, Gate, LstmCell, Recurrence, TensorType, Value
-from converter.lowering.emit import Emitter, dims
+from converter.masks import steps_within
 
 SHUT = 1e30
 """A gate's input that outweighs all others: sigmoid is exactly 1 there, and exactly 0 at its negative."""
@@ -35,17 +36,11 @@ class Lengths:
 
 def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
     """Emit which steps of which rows are within ``lengths`` [B], int32."""
-    zeros = emitter.zeros_like(emitter.columns(op.x, 0, 1, "column"))
-    ones = emitter.add(zeros, emitter.number(1.0), "ones")
-    # A count of steps without RANGE, whose result the runtimes size while they run.
-    step = emitter.cumulated(ones, 0 if op.time_major else 1, "step")
-    limit = emitter.expand_dims(emitter.cast(lengths, DType.FLOAT32, "limit"), 1, "limits")
-    if not op.time_major:
-        limit = emitter.expand_dims(limit, 1, "limits_of_rows")
-    alive = emitter.less(step, limit, "alive")
+    within = steps_within(op.x, lengths, time_major=op.time_major, emitter=emitter)
     time = emitter.dimension(op.x, 0 if op.time_major else 1)
     steps = emitter.minimum(lengths, time, "steps")
-    return Lengths(op, alive, steps, emitter.select(alive, zeros, ones, "ended"))
+    ended = emitter.select(within.alive, within.zeros, within.ones, "ended")
+    return Lengths(op, within.alive, steps, ended)
 
 
 def mask_lstm(cell: LstmCell, lengths: Lengths, emitter: Emitter) -> Recurrence:

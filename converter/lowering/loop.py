@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from converter.emit import Emitter, dims
 from converter.ir import Graph, Op, Recurrence, TfliteOp, Value
-from converter.lowering.emit import Emitter, dims
 from converter.lowering.steps import emit_step, input_projection
 
 BLOCK = 20

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from converter.emit import Emitter
 from converter.ir import Array, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell, Value
 from converter.lowering.activations import activate
-from converter.lowering.emit import Emitter
 
 
 @dataclass(frozen=True, slots=True, eq=False)

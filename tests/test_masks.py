@@ -1,4 +1,4 @@
-"""Zeros where a row has ended: what the importer puts behind a residual connection with lengths."""
+"""Zeros where a row has ended: what stands behind a residual connection with lengths."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.importers.residual import zero_padding
+from converter.emit import Emitter
 from converter.ir import Array, DType, Graph, Program, Signature, evaluate
+from converter.masks import zero_padding
 from tests.programs import tensor
 from tflite_rnn.runtime import WorkerPool
 from tflite_rnn.testing import assert_parity
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.runtime
 def masked(time: int | None, batch: int | None, *, time_major: bool) -> Program:
     leading = (time, batch) if time_major else (batch, time)
     x, lengths, y = tensor("x", *leading, 2), tensor("lengths", batch, dtype=DType.INT32), tensor("y", *leading, 2)
-    ops = zero_padding(x, lengths, y, time_major=time_major, fresh=lambda name: f"mask/{name}")
-    graph = Graph("main", (x, lengths), (y,), tuple(ops))
+    emitter = Emitter("mask", {"x", "lengths", "y"})
+    zero_padding(x, lengths, y, time_major=time_major, emitter=emitter)
+    graph = Graph("main", (x, lengths), (y,), tuple(emitter.ops))
     return Program((graph,), (Signature("serving_default", ("x", "lengths"), ("y",)),))
 
 
