@@ -276,6 +276,53 @@ def test_a_fixed_batch_behind_a_computed_shape_is_exact(pool: WorkerPool) -> Non
     rnn.testing.assert_parity(rnn.convert(model), model, pool=pool, runtimes=QUICK)
 
 
+BEFORE = {
+    "a reshape of computed shape": (
+        lambda x: tf.reduce_sum(tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], 3, 2]), -1),
+        "while",
+    ),
+    "a dense layer as tensordot": (lambda x: tf.tensordot(x, tf.ones([6, 3]) / 6.0, 1), "while"),
+    "a dense layer as matmul": (lambda x: tf.matmul(x, tf.ones([6, 3]) / 6.0), "fused"),
+    "a convolution": (lambda x: tf.nn.conv1d(x, tf.ones([3, 6, 3]) / 9.0, 1, "SAME"), "fused"),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_layers_before_a_recurrence_are_exact_for_any_batch(name: str, pool: WorkerPool) -> None:
+    before, lowering = BEFORE[name]
+    cell = rnn.LSTMCell(8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 6], name="x")], autograph=False)
+    def model(x):
+        return rnn.nn.dynamic_rnn(cell, before(x), dtype=tf.float32)
+
+    converted = rnn.convert(model)
+    assert [record.lowering for record in converted.report.lowerings] == [lowering]
+    rng = np.random.default_rng(0)
+    sizes = ((2, 5), (9, 2), (2, 9), (20, 20), (1, 1), (20, 20))
+    cases = [{"x": rng.standard_normal((*size, 6)).astype(np.float32)} for size in sizes]
+    rnn.testing.assert_parity(converted, model, inputs=cases, pool=pool, runtimes=QUICK)
+
+
+def test_a_bidirectional_recurrence_with_lengths_and_one_loop_is_exact(pool: WorkerPool) -> None:
+    forward, backward = rnn.LSTMCell(4), rnn.GRUCell(3)
+    lengths = tf.TensorSpec([None], tf.int32, name="lengths")
+
+    @tf.function(input_signature=[X, lengths])
+    def model(x, lengths):
+        return rnn.bidirectional_dynamic_rnn(forward, backward, x, sequence_length=lengths, dtype=tf.float32)
+
+    rng = np.random.default_rng(0)
+    cases = [
+        {
+            "x": rng.standard_normal((time, batch, 3)).astype(np.float32),
+            "lengths": rng.integers(0, time + 1, batch).astype(np.int32),
+        }
+        for time, batch in ((5, 2), (1, 1), (23, 7), (5, 9))
+    ]
+    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
+
+
 def test_one_source_gives_the_same_bytes_twice() -> None:
     model = function(rnn.LSTMCell(4))
     first = rnn.convert(model).model

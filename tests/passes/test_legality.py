@@ -9,6 +9,7 @@ import pytest
 
 from converter.convert import compile_program
 from converter.errors import ConversionError, TfliteRnnError
+from converter.flatbuffer.schema import BUILTIN_NUMBERS
 from converter.ir import (
     Activation,
     Cell,
@@ -24,6 +25,7 @@ from converter.ir import (
     constant,
 )
 from converter.options import ConvertOptions
+from converter.passes.dynamic_shapes import SETTLED
 from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, stack, tensor
 
 REFUSED: dict[str, tuple[Cell, str, str]] = {
@@ -205,3 +207,15 @@ def test_recurrences_are_counted() -> None:
     counts = converted.report.op_counts
     assert (counts["UNIDIRECTIONAL_SEQUENCE_LSTM"], counts["UNIDIRECTIONAL_SEQUENCE_RNN"]) == (2, 1)
     assert [type(op) for op in converted.program.recurrences()] == [Recurrence] * 3
+
+
+def test_every_op_whose_size_is_settled_is_an_op_of_the_schema() -> None:
+    assert set(SETTLED) <= set(BUILTIN_NUMBERS)
+
+
+def test_an_op_that_nothing_is_known_of_is_not_settled() -> None:
+    x, y = tensor("x", None, None, 3), tensor("y", 2)
+    unknown = TfliteOp("RANDOM_UNIFORM", (tensor("dims", 2, dtype=DType.INT32),), (y,))
+    op = recurrence(rnn_cell(), x)
+    source = program([x, unknown.operands[0]], [unknown, op], [op.output, y])
+    assert lowerings(source) == ["while"]
