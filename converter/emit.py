@@ -215,7 +215,8 @@ class Emitter:
     def first(self, x: Value, count: Value, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[:count]`` of the first axis; ``count`` is a vector of one int32."""
         masks = {"beginMask": 1, "endMask": 0, "shrinkAxisMask": 0}
-        result = self._into(into, x, (None, *dims(x)[1:]))
+        known = None if count.data is None else int(count.data[0])
+        result = self._into(into, x, (known, *dims(x)[1:]))
         operands = [x, self.integers(0), count, self.integers(1)]
         return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
 

@@ -107,7 +107,9 @@ class _Loop:
 
     def _emit_output(self, ys: Value) -> None:
         emitter, op = self._emitter, self._op
-        count = emitter.pack([self._time], "time")
+        steps = dims(self._xs)[0]
+        # A computed count would make the outputs dynamic even where all shapes are known.
+        count = emitter.pack([self._time], "time") if steps is None else emitter.integers(steps)
         if op.time_major:
             emitter.first(ys, count, op.output)
         else:
