@@ -7,10 +7,10 @@ JOBS ?= 2
 N ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train test test-all fuzz lint format types imports bench clean
+.PHONY: help install demo train g2p test test-all fuzz lint format types imports bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: $(INSTALLED)  ## create .venv with the project and everything it needs
 
@@ -25,6 +25,9 @@ demo: $(INSTALLED)  ## convert a trained network, prove it on every runtime, and
 
 train: $(INSTALLED)  ## train a small network, convert it, and evaluate the file
 	$(BIN)/python -m models.digits
+
+g2p: $(INSTALLED)  ## convert a trained encoder and decoder, prove both, and pronounce words
+	$(BIN)/python -m models.g2p
 
 test: $(INSTALLED)  ## the tests, wide matrices sampled
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not exhaustive"

