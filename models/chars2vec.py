@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from converter.errors import SourceError
 from models import safe_pickle
-from models.sdist import Sdist, fetch, read_member
+from models.archives import Sdist, fetch, read_member
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -76,10 +76,10 @@ class Pretrained:
 
 
 def load(cache: Path | None = None) -> Pretrained:
-    """Fetch (once, see `models.sdist.fetch`) and read the trained network.
+    """Fetch (once, see `models.archives.fetch`) and read the trained network.
 
     Raises:
-        DownloadError, DigestError: see `models.sdist.fetch`.
+        DownloadError, DigestError: see `models.archives.fetch`.
         SourceError: the files are not what is expected of this version.
     """
     archive = fetch(SDIST, cache)

@@ -36,7 +36,7 @@ from rich.table import Table
 from rich.text import Text
 
 from converter.errors import SourceError, TfliteRnnError
-from models.sdist import Wheel, fetch, read_member
+from models.archives import Wheel, fetch, read_member
 from models.steps import Say, run_step
 from tflite_rnn.console import import_tensorflow
 from tflite_rnn.runtime import AI_EDGE_LITERT, ParityReport, Runtime, WorkerPool
@@ -149,10 +149,10 @@ class Network:
 
 
 def load(cache: Path | None = None) -> Pretrained:
-    """Fetch (once, see `models.sdist.fetch`) and read the trained network.
+    """Fetch (once, see `models.archives.fetch`) and read the trained network.
 
     Raises:
-        DownloadError, DigestError: see `models.sdist.fetch`.
+        DownloadError, DigestError: see `models.archives.fetch`.
         SourceError: the weights are not what is expected of this version.
     """
     return read_checkpoint(read_member(fetch(WHEEL, cache), CHECKPOINT))

@@ -1,7 +1,7 @@
 """A build backend (PEP 517) that builds nothing: it copies the metadata an sdist already carries.
 
 ``pip download`` insists on asking an sdist for its metadata, and normally that runs the package's own
-``setup.py``. `models.sdist` puts this file in the place of ``setuptools.build_meta`` for that one call, so that
+``setup.py``. `models.archives` puts this file in the place of ``setuptools.build_meta`` for that one call, so that
 pip gets its answer from ``PKG-INFO`` and no line of the package is executed. pip copies nothing else of this
 project into that process, so this file imports the standard library only.
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def pretrained() -> Pretrained:
     """The trained network. Without an index its tests skip, except in CI, where they have to run."""
     from models import chars2vec
-    from models.sdist import DownloadError
+    from models.archives import DownloadError
 
     try:
         return chars2vec.load()

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models import g2p
-from models.sdist import DownloadError, Wheel, fetch, read_member
+from models.archives import DownloadError, Wheel, fetch, read_member
 from tflite_rnn.runtime import Runtime, WorkerPool, installed_runtimes
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.download]

@@ -1,4 +1,4 @@
-"""Fetching and reading a pinned wheel; `test_sdist` has what both kinds of archive share."""
+"""Fetching and reading a pinned wheel; `test_archives` has what both kinds of archive share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import SourceError
-from models.sdist import DigestError, Wheel, fetch, read_member
+from models.archives import DigestError, Wheel, fetch, read_member
 
 FOLDER = "tiny_weights-1.0.dist-info"
 METADATA = "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\nRequires-Dist: no-such-package-anywhere\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import SourceError, TfliteRnnError
-from models.sdist import DigestError, DownloadError, Sdist, cache_folder, fetch, read_member
+from models.archives import DigestError, DownloadError, Sdist, cache_folder, fetch, read_member
 
 PKG_INFO = b"Metadata-Version: 1.2\nName: tiny-weights\nVersion: 1.0\n"
 SETUP = "import pathlib\npathlib.Path({trap!r}).touch()\nfrom setuptools import setup\nsetup()\n"
