@@ -20,10 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converter.errors import TfliteRnnError
 from models import chars2vec
-from models.steps import Say, run_step
-from tflite_rnn.console import import_tensorflow
+from models.steps import Say, describe_conversion, describe_report, run_program, run_step
 from tflite_rnn.runtime import AI_EDGE_LITERT, ParityReport, Runtime, WorkerPool
 
 Array: TypeAlias = NDArray[np.float32]
@@ -86,20 +84,20 @@ def nearest(query: Array, vectors: Array, words: Sequence[str], count: int = NEI
 
 def main() -> int:
     """Run the demo on standard output; return the exit status."""
-    try:
-        import_tensorflow()
-        return _demo(Console(highlight=False))
-    except TfliteRnnError as error:
-        Console(stderr=True, highlight=False).print(Text(f"error: {error}", style="bold red"), soft_wrap=True)
-        return 2
+    return run_program(_demo)
 
 
 def _demo(console: Console) -> int:
     console.print(Text("chars2vec eng_50: two stacked LSTM(50) with trained weights\n", style="bold"))
     pretrained = run_step(console, "fetch", lambda _: chars2vec.load(), _describe_weights)
     embed = run_step(console, "build", lambda _: chars2vec.build(pretrained), _describe_network)
-    converted = run_step(console, "convert", lambda _: _convert(embed, OUTPUT), _describe_conversion)
-    report = run_step(console, "check", lambda say: _check(converted, embed, say), _describe_report)
+    converted = run_step(
+        console,
+        "convert",
+        lambda _: _convert(embed, OUTPUT),
+        lambda made: describe_conversion(made, chars2vec.FUSED_OPS),
+    )
+    report = run_step(console, "check", lambda say: _check(converted, embed, say), describe_report)
     words = read_words()
     vectors, found = run_step(
         console,
@@ -161,16 +159,6 @@ def _describe_weights(pretrained: chars2vec.Pretrained) -> str:
 
 def _describe_network(_: Any) -> str:
     return f"chars [T, B, {len(chars2vec.ALPHABET)}] -> embedding [B, {chars2vec.UNITS}], state"
-
-
-def _describe_conversion(converted: Any) -> str:
-    fused = ", ".join(f"{converted.report.op_counts.get(op, 0)} {op}" for op in chars2vec.FUSED_OPS)
-    return f"{fused} in {len(converted.model):,} bytes"
-
-
-def _describe_report(report: ParityReport) -> str:
-    runtimes = len({row.runtime for row in report.rows})
-    return f"{runtimes} runtimes against TensorFlow: {'parity holds' if report.ok else 'NO PARITY, see below'}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ digits; 1 if not; 2 if something failed on the way. `models.digits_distributed` 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converter.errors import SourceError, TfliteRnnError
-from models.steps import Say, run_step
+from converter.errors import SourceError
+from models.steps import Say, describe_conversion, describe_report, run_program, run_step
 from tflite_rnn.runtime import ParityReport, Runtime, WorkerPool, installed_runtimes
 
 Array: TypeAlias = NDArray[np.float32]
@@ -281,13 +280,7 @@ class Reading:
 
 def main() -> int:
     """Train, convert and prove the network on standard output; return the exit status."""
-    # TensorFlow greets on standard error unless told otherwise before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        return _demo(Console(highlight=False))
-    except TfliteRnnError as error:
-        Console(stderr=True, highlight=False).print(Text(f"error: {error}", style="bold red"), soft_wrap=True)
-        return 2
+    return run_program(_demo)
 
 
 def _demo(console: Console) -> int:
@@ -296,9 +289,11 @@ def _demo(console: Console) -> int:
     network = run_step(console, "build", lambda _: create(), _describe_network)
     run_step(console, "train", lambda say: _train(network, digits.train, say), _describe_training)
     classify = build(network)
-    converted = run_step(console, "convert", lambda _: _convert(classify, OUTPUT), _describe_conversion)
+    converted = run_step(
+        console, "convert", lambda _: _convert(classify, OUTPUT), lambda made: describe_conversion(made, FUSED_OPS)
+    )
     with WorkerPool() as pool:
-        report = run_step(console, "check", lambda say: _check(converted, classify, pool, say), _describe_report)
+        report = run_step(console, "check", lambda say: _check(converted, classify, pool, say), describe_report)
         reading = run_step(
             console,
             "evaluate",
@@ -369,16 +364,6 @@ def _describe_network(network: Network) -> str:
 
 def _describe_training(losses: list[float]) -> str:
     return f"{len(losses)} steps of {BATCH} images: loss {losses[0]:.2f} -> {losses[-1]:.4f}"
-
-
-def _describe_conversion(converted: Any) -> str:
-    fused = ", ".join(f"{converted.report.op_counts.get(op, 0)} {op}" for op in FUSED_OPS)
-    return f"{fused} in {len(converted.model):,} bytes"
-
-
-def _describe_report(report: ParityReport) -> str:
-    runtimes = len({row.runtime for row in report.rows})
-    return f"{runtimes} runtimes against TensorFlow: {'parity holds' if report.ok else 'NO PARITY, see below'}"
 
 
 if __name__ == "__main__":

@@ -35,10 +35,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converter.errors import SourceError, TfliteRnnError
+from converter.errors import SourceError
 from models.archives import Wheel, fetch, read_member
-from models.steps import Say, run_step
-from tflite_rnn.console import import_tensorflow
+from models.steps import Say, run_program, run_step
 from tflite_rnn.runtime import AI_EDGE_LITERT, ParityReport, Runtime, WorkerPool
 
 Array: TypeAlias = NDArray[np.float32]
@@ -308,12 +307,7 @@ def pronounce_with(
 
 def main() -> int:
     """Run the demonstration on standard output; return the exit status."""
-    try:
-        import_tensorflow()
-        return _demo(Console(highlight=False))
-    except TfliteRnnError as error:
-        Console(stderr=True, highlight=False).print(Text(f"error: {error}", style="bold red"), soft_wrap=True)
-        return 2
+    return run_program(_demo)
 
 
 def _demo(console: Console) -> int:

@@ -45,6 +45,16 @@ class Recurrence:
         return self.name if self.location is None else str(self.location)
 
     @property
+    def time_axis(self) -> int:
+        """The axis of time in ``x`` and ``output``."""
+        return 0 if self.time_major else 1
+
+    @property
+    def batch(self) -> int | None:
+        """Rows of the batch, None if unknown."""
+        return None if self.x.type.shape is None else self.x.type.shape[1 - self.time_axis]
+
+    @property
     def operands(self) -> tuple[Value | None, ...]:
         """Every value the op reads."""
         return (self.x, self.sequence_length, *self.initial_state)

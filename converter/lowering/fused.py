@@ -71,7 +71,6 @@ def _state_names(op: Recurrence) -> tuple[str, ...]:
 
 def _write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
     """Emit the writers of the state tensors and return these, in the order of ``cell.state_sizes``."""
-    batch = op.x.type.shape[1 if op.time_major else 0] if op.x.type.shape else None
     zero_rows = _zero_rows(op, emitter)
     states = []
     for name, size, given in zip(_state_names(op), op.cell.state_sizes, op.initial_state, strict=True):
@@ -79,7 +78,7 @@ def _write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
         if source is None or source.is_constant:
             row = source or emitter.constant(f"zero_{name}", np.zeros((1, size), np.float32))
             source = emitter.add(zero_rows, row, f"initial_{name}")
-        state = emitter.state(name, TensorType(op.x.type.dtype, (batch, size)))
+        state = emitter.state(name, TensorType(op.x.type.dtype, (op.batch, size)))
         states.append(emitter.concatenation([source], 0, state))
     return states
 
@@ -92,7 +91,7 @@ def _zero_rows(op: Recurrence, emitter: Emitter) -> Value:
 
 def _sum_over_time(op: Recurrence, sequence: Value, name: str, emitter: Emitter) -> Value:
     """Emit a value per row of the batch [B, n] that depends on a sequence, even on one of no steps."""
-    return emitter.sum(sequence, 0 if op.time_major else 1, name)
+    return emitter.sum(sequence, op.time_axis, name)
 
 
 def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emitter) -> None:

@@ -26,7 +26,10 @@ _COLUMN: Mapping[str, float] = {"input_gate": -SHUT, "forget_gate": SHUT, "cell_
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lengths:
-    """What is known of the lengths of a recurrence: ``alive`` (bool, [T, B, 1] or [B, T, 1]) and ``steps`` [B]."""
+    """What is known of the lengths of a recurrence: ``alive`` (bool, [T, B, 1] or [B, T, 1]) and ``steps`` [B].
+
+    ``ended`` is the mask column: 1.0 where a row has ended, else 0.0, of the shape of ``alive``.
+    """
 
     op: Recurrence
     alive: Value
@@ -37,7 +40,7 @@ class Lengths:
 def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
     """Emit which steps of which rows are within ``lengths`` [B], int32."""
     within = steps_within(op.x, lengths, time_major=op.time_major, emitter=emitter)
-    time = emitter.dimension(op.x, 0 if op.time_major else 1)
+    time = emitter.dimension(op.x, op.time_axis)
     steps = emitter.minimum(lengths, time, "steps")
     ended = emitter.select(within.alive, within.zeros, within.ones, "ended")
     return Lengths(op, within.alive, steps, ended)

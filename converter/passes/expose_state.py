@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from converter.flatbuffer import unique_name
 from converter.ir import Op, Program, Recurrence, Signature, TensorType, Value
 from converter.options import StatePolicy
 
@@ -18,7 +19,7 @@ def expose_state(program: Program, policy: StatePolicy) -> Program:
     if policy is not StatePolicy.EXPLICIT or not any(isinstance(op, Recurrence) for op in program.main.ops):
         return program
     exposed = list(_exposed(program))
-    starts = {id(item.final): item.initial for item in exposed}
+    starts = {item.final: item.initial for item in exposed}
     ops = tuple(_given(op, starts) if isinstance(op, Recurrence) else op for op in program.main.ops)
     inputs = [(item.name, item.initial) for item in exposed]
     known = set(program.signature.outputs)
@@ -62,34 +63,27 @@ def _exposed(program: Program) -> Iterator[_Exposed]:
     signature, main = program.signature, program.main
     outputs = dict(zip(signature.outputs, main.outputs, strict=True))
     taken_inputs = set(signature.inputs)
-    taken_values = {value.name: value for value in main.values()}
+    taken_values = {value.name for value in main.values()}
     recurrences = [op for op in main.ops if isinstance(op, Recurrence)]
     for number, op in enumerate(recurrences):
-        for part, given, final in zip(_parts(op), op.initial_state, op.final_state, strict=True):
+        states = zip(_parts(op), op.cell.state_sizes, op.initial_state, op.final_state, strict=True)
+        for part, size, given, final in states:
             if given is not None and not given.is_constant:
                 continue
             name = f"state_{number}{part}"
             while name in taken_inputs or outputs.get(name, final) is not final:
                 name += "_"
             taken_inputs.add(name)
-            tensor = f"{name}_in"
-            while tensor in taken_values:
-                tensor += "_"
-            yield _Exposed(name, Value(tensor, _state_type(op, final)), final)
+            initial = Value(unique_name(f"{name}_in", taken_values), TensorType(op.x.type.dtype, (op.batch, size)))
+            yield _Exposed(name, initial, final)
 
 
 def _parts(op: Recurrence) -> tuple[str, ...]:
     return ("_c", "_h") if len(op.final_state) == 2 else ("",)
 
 
-def _state_type(op: Recurrence, final: Value) -> TensorType:
-    size = op.cell.state_sizes[op.final_state.index(final)]
-    batch = None if op.x.type.shape is None else op.x.type.shape[1 if op.time_major else 0]
-    return TensorType(op.x.type.dtype, (batch, size))
-
-
-def _given(op: Recurrence, starts: dict[int, Value]) -> Op:
-    states = (starts.get(id(final), given) for given, final in zip(op.initial_state, op.final_state, strict=True))
+def _given(op: Recurrence, starts: dict[Value, Value]) -> Op:
+    states = (starts.get(final, given) for given, final in zip(op.initial_state, op.final_state, strict=True))
     return replace(op, initial_state=tuple(states))
 
 

@@ -66,8 +66,7 @@ def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
 
 def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejection]:
     # The arena of state tensors does not grow while a model runs: after a larger batch, h and c would overlap.
-    batch = None if op.x.type.shape is None else op.x.type.shape[1 if op.time_major else 0]
-    if batch is None and unsettled is not None:
+    if op.batch is None and unsettled is not None:
         yield Rejection(
             "fused-dynamic-batch",
             op.place,
