@@ -19,6 +19,7 @@ class Emitter:
 
     def __init__(self, scope: str, taken: set[str]) -> None:
         self.ops: list[Op] = []
+        self._shapes: dict[Value, Value] = {}
         self._scope = scope
         self._taken = taken
 
@@ -260,12 +261,19 @@ class Emitter:
         known = dims(x)[axis]
         if known is not None:
             return self.integer(known)
-        shape = Value(self.name("shape"), TensorType(DType.INT32, (len(dims(x)),)))
-        self.op("SHAPE", [x], shape, {"outType": DTYPE_NUMBERS[DType.INT32]}, options_type="ShapeOptions")
+        shape = self._shape_of(x)
         operands = [shape, self.integers(axis), self.integers(axis + 1), self.integers(1)]
         masks = {"beginMask": 0, "endMask": 0, "shrinkAxisMask": 1}
         result = self.value("dimension", shape, ())
         return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
+
+    def _shape_of(self, x: Value) -> Value:
+        """Return the shape of ``x`` as a vector; one SHAPE serves all its dimensions."""
+        if x not in self._shapes:
+            shape = Value(self.name("shape"), TensorType(DType.INT32, (len(dims(x)),)))
+            options = {"outType": DTYPE_NUMBERS[DType.INT32]}
+            self._shapes[x] = self.op("SHAPE", [x], shape, options, options_type="ShapeOptions")
+        return self._shapes[x]
 
     def zeros(self, sizes: Sequence[Value], shape: Shape, name: str) -> Value:
         """Return zeros of a shape whose unknown dimensions are in ``sizes``: a constant if all are known."""
