@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from converter.ir import Graph, Op, Program, Recurrence, TfliteOp, Value
+from converter.ir import Graph, Op, Program, TfliteOp, Value
 
 
 def describe(program: Program, *, title: str, size: int) -> Group:
@@ -87,7 +87,7 @@ def _row(table: Table, *cells: str) -> None:
 
 
 def _kind(op: Op) -> str:
-    return "RECURRENCE" if isinstance(op, Recurrence) else op.kind
+    return op.kind if isinstance(op, TfliteOp) else type(op).__name__.upper()
 
 
 def _listed(values: Iterable[Value | None], numbers: dict[Value, int]) -> str:

@@ -18,7 +18,7 @@ from converter.flatbuffer.schema import (
     SCHEMA_VERSION,
     schema,
 )
-from converter.ir import Graph, Program, Recurrence, Signature, TfliteOp, Value
+from converter.ir import Graph, Program, Signature, TfliteOp, Value
 
 
 def build_model(program: Program) -> bytes:
@@ -86,7 +86,7 @@ def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables) -> Any
     subgraph.outputs = [numbering[value] for value in dict.fromkeys(graph.outputs)]
     subgraph.operators = []
     for op in graph.ops:
-        if isinstance(op, Recurrence):
+        if not isinstance(op, TfliteOp):
             raise InvalidProgramError(f"{op.name} reached the flatbuffer builder without a lowering")
         subgraph.operators.append(_operator(op, numbering, tables))
     return subgraph

@@ -13,7 +13,7 @@ import numpy as np
 
 from converter.errors import InvalidProgramError
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
-from converter.ir.program import Graph, Op, Program, Recurrence, TfliteOp
+from converter.ir.program import Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Array, Value
 
 
@@ -23,11 +23,15 @@ def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     Floating-point values are computed as float64. Raises InvalidProgramError for an op it does not know.
     """
     values = [_widen(np.asarray(inputs[name])) for name in program.signature.inputs]
-    outputs = _evaluate_graph(program.main, values)
+    outputs = evaluate_graph(program.main, values)
     return dict(zip(program.signature.outputs, outputs, strict=True))
 
 
-def _evaluate_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+def evaluate_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+    """Run one graph on arrays in the order of its inputs and return those of its outputs.
+
+    Raises InvalidProgramError for an op the evaluator does not know.
+    """
     known: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
 
     def read(value: Value | None) -> Array | None:
@@ -48,6 +52,8 @@ def _widen(array: Array) -> Array:
 def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
     if isinstance(op, Recurrence):
         return _evaluate_recurrence(op, operands)
+    if isinstance(op, Scan):
+        return _evaluate_scan(op, operands)
     function = BUILTINS.get(op.builtin)
     if function is None:
         raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
@@ -74,6 +80,30 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
         outputs[t] = np.where(alive[:, None], output, 0.0)
         state = [np.where(alive[:, None], new, old) for new, old in zip(new_state, state, strict=True)]
     return [outputs if op.time_major else outputs.swapaxes(0, 1), *state]
+
+
+def _evaluate_scan(op: Scan, operands: list[Array | None]) -> list[Array]:
+    *present, length, steps = operands
+    given = [array for array in present if array is not None]
+    sequences, rest = given[: len(op.sequences)], given[len(op.sequences) :]
+    state, invariants = rest[: len(op.initial_state)], rest[len(op.initial_state) :]
+    time = len(sequences[0]) if length is None else int(length)
+    collected: list[list[Array]] = [[] for _ in op.outputs]
+    for t in range(time if steps is None else min(time, int(steps))):
+        slices = [sequence[t] for sequence in sequences]
+        results = evaluate_graph(op.body, [np.asarray(t, np.int32), *state, *slices, *invariants])
+        state = results[: len(state)]
+        for into, part in zip(collected, results[len(state) :], strict=True):
+            into.append(part)
+    outputs = [_stacked(parts, time, value) for parts, value in zip(collected, op.outputs, strict=True)]
+    return [*outputs, *state]
+
+
+def _stacked(parts: list[Array], time: int, value: Value) -> Array:
+    """Stack what the steps gave, followed by zeros for the steps that were not run."""
+    if not parts:
+        return np.zeros([time, *(dim or 0 for dim in (value.type.shape or (0,))[1:])])
+    return np.stack([*parts, *[np.zeros_like(parts[0])] * (time - len(parts))])
 
 
 def step(cell: Cell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Array]]:

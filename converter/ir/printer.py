@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from converter.ir.program import Graph, Op, Program, Recurrence
+from converter.ir.program import Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Value
 
 
@@ -25,7 +25,24 @@ def _graph_lines(graph: Graph) -> Iterator[str]:
 def format_op(op: Op) -> str:
     """Return one op as a line of text."""
     results = ", ".join(f"%{value.name}: {value.type}" for value in op.results)
-    return f"{results} = {_recurrence(op) if isinstance(op, Recurrence) else _call(op.kind, op.operands)}"
+    if isinstance(op, Recurrence):
+        return f"{results} = {_recurrence(op)}"
+    return f"{results} = {_call(op.kind, op.operands) if isinstance(op, TfliteOp) else _scan(op)}"
+
+
+def _scan(op: Scan) -> str:
+    parts = [
+        f"{what}=({', '.join(_operand(value) for value in values)})"
+        for what, values in (
+            ("sequences", op.sequences),
+            ("initial_state", op.initial_state),
+            ("invariants", op.invariants),
+        )
+        if values
+    ]
+    parts += [f"{what}={_operand(value)}" for what, value in (("length", op.length), ("steps", op.steps)) if value]
+    steps = "; ".join(format_op(step) for step in op.body.ops)
+    return f"scan({', '.join(parts)}) {{{steps}}}"
 
 
 def _recurrence(op: Recurrence) -> str:

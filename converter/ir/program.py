@@ -94,7 +94,47 @@ class TfliteOp:
         return self.builtin if self.custom_code is None else f"CUSTOM {self.custom_code}"
 
 
-Op: TypeAlias = Recurrence | TfliteOp
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """A step run over sequences: a recurrence whose cell is not known, or not yet.
+
+    ``body`` computes one step. Its inputs are the number of the step (an int32 scalar), the states, a slice of
+    each of ``sequences``, and the ``invariants``, in this order; its outputs are the new states and then what the
+    step adds to each of ``outputs``. Time is axis 0 of every sequence and output, and absent in their slices.
+
+    ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
+    steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
+    """
+
+    name: str
+    body: Graph
+    sequences: tuple[Value, ...]
+    initial_state: tuple[Value, ...]
+    invariants: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    final_state: tuple[Value, ...]
+    length: Value | None = None
+    steps: Value | None = None
+    lowering: Lowering | None = None
+    location: Location | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the scan is, for messages: its location in the source, else its name."""
+        return self.name if self.location is None else str(self.location)
+
+    @property
+    def operands(self) -> tuple[Value | None, ...]:
+        """Every value the op reads."""
+        return (*self.sequences, *self.initial_state, *self.invariants, self.length, self.steps)
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """Every value the op defines."""
+        return (*self.outputs, *self.final_state)
+
+
+Op: TypeAlias = Recurrence | Scan | TfliteOp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +200,10 @@ class Program:
         """Iterate over the recurrences of every graph."""
         return (op for op in self.ops() if isinstance(op, Recurrence))
 
+    def scans(self) -> Iterator[Scan]:
+        """Iterate over the scans of every graph."""
+        return (op for op in self.ops() if isinstance(op, Scan))
+
     def map_graphs(self, function: Callable[[Graph], Graph]) -> Program:
         """Return the program with ``function`` applied to each graph."""
         return replace(self, graphs=tuple(function(graph) for graph in self.graphs))
@@ -172,7 +216,7 @@ class Program:
         """Count the TFLite ops of every graph by kind, most frequent first."""
         counts: dict[str, int] = {}
         for op in self.ops():
-            kind = op.kind if isinstance(op, TfliteOp) else "RECURRENCE"
+            kind = op.kind if isinstance(op, TfliteOp) else type(op).__name__.upper()
             counts[kind] = counts.get(kind, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -184,7 +228,7 @@ def _names(values: Iterable[Value]) -> tuple[str, ...]:
 def _expand(ops: Iterable[Op], function: Callable[[Op], Op | Iterable[Op]]) -> Iterator[Op]:
     for op in ops:
         outcome = function(op)
-        if isinstance(outcome, Recurrence | TfliteOp):
+        if isinstance(outcome, Recurrence | Scan | TfliteOp):
             yield outcome
         else:
             yield from outcome

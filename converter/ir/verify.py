@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import InvalidProgramError
-from converter.ir.program import Graph, Op, Program, Recurrence
+from converter.ir.program import Graph, Op, Program, Recurrence, Scan
 from converter.ir.types import Shape, Value
 
 
@@ -48,6 +48,8 @@ def _broken_names(graph: Graph) -> Iterator[str]:
 
 
 def _broken_op(op: Op) -> Iterator[str]:
+    if isinstance(op, Scan):
+        yield from _broken_scan(op)
     if not isinstance(op, Recurrence):
         return
     cell = op.cell
@@ -61,6 +63,20 @@ def _broken_op(op: Op) -> Iterator[str]:
                 yield from _mismatch(op, name, state, (None, size))
     if op.sequence_length is not None:
         yield from _mismatch(op, "sequence_length", op.sequence_length, (None,))
+
+
+def _broken_scan(op: Scan) -> Iterator[str]:
+    inputs = 1 + len(op.initial_state) + len(op.sequences) + len(op.invariants)
+    if len(op.body.inputs) != inputs:
+        yield f"{op.name}: its body has {len(op.body.inputs)} inputs, its operands make {inputs}"
+    if len(op.body.outputs) != len(op.results):
+        yield f"{op.name}: its body has {len(op.body.outputs)} outputs for {len(op.results)} results"
+    if len(op.initial_state) != len(op.final_state):
+        yield f"{op.name} has {len(op.initial_state)} initial and {len(op.final_state)} final states"
+    if not op.sequences and op.length is None:
+        yield f"{op.name} has neither sequences nor a length"
+    for rule in _broken_rules(op.body):
+        yield f"{op.name}: in its body, {rule}"
 
 
 def _mismatch(op: Recurrence, what: str, value: Value, expected: Shape) -> Iterator[str]:

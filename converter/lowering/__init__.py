@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, Value
+from converter.ir import Graph, Lowering, Op, Program, Scan, TfliteOp, Value
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, lower_loop
 
@@ -30,8 +30,10 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
     read = _read_values(graph)
     ops: list[Op] = []
     for op in graph.ops:
-        if not isinstance(op, Recurrence):
+        if isinstance(op, TfliteOp):
             ops.append(op)
+        elif isinstance(op, Scan):
+            raise InvalidProgramError(f"{op.name} has no lowering")
         elif op.lowering is Lowering.FUSED:
             ops += lower_fused(op, taken)
         elif op.lowering is Lowering.WHILE:

@@ -177,7 +177,7 @@ def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
     """Whether a runtime may size the results of ``op`` while it runs, given what is ``dynamic``; in doubt, yes."""
     if any(value in dynamic for value in op.operands):
         return True
-    if isinstance(op, Recurrence):
+    if not isinstance(op, TfliteOp):
         return op.lowering is Lowering.WHILE and not all(value.type.is_static for value in op.results)
     return _computes_a_shape(op)
 
