@@ -35,9 +35,7 @@ def _resolve(graph: Graph) -> Graph:
     def resolve(op: Op) -> Op:
         if not isinstance(op, Recurrence):
             return op
-        states = tuple(
-            None if state is None or is_zero(state, producers) else state for state in op.initial_state
-        )
+        states = tuple(None if state is None or is_zero(state, producers) else state for state in op.initial_state)
         return replace(op, initial_state=states)
 
     return replace(graph, ops=tuple(resolve(op) for op in graph.ops))
