@@ -13,6 +13,7 @@ from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state, state_exposed
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.raise_loops import loops_raised, raise_loops
+from converter.passes.recognize_cells import cells_recognized, recognize_cells
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -26,12 +27,14 @@ class Pass:
 
 
 RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
     RAISE_LOOPS,
+    RECOGNIZE_CELLS,
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more

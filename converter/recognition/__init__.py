@@ -4,3 +4,7 @@
 their values (`functions`), `cells` reads the cells off that form, and `plan` arranges them and what is left of the
 step around them. `confirm` runs the original and the outcome on random inputs: nothing is trusted before.
 """
+
+from converter.recognition.recognize import recognize
+
+__all__ = ["recognize"]

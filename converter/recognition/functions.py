@@ -1,7 +1,7 @@
 """Activations by their values: which ops together compute an elementwise function that has a name.
 
-Softplus is one op in a framework and six in a file, a hard sigmoid four. So every value that depends elementwise on
-one other value alone, its root, is computed over a range of roots and compared with the functions that cells know.
+Softplus is one op in a framework and six in a file, a hard sigmoid four. So every value that depends elementwise
+on one other value alone, its root, is computed over a range of roots and compared with the functions of the cells.
 """
 
 from __future__ import annotations
@@ -17,9 +17,47 @@ from converter.ir.evaluate import activate, evaluate_graph
 from converter.recognition.forms import Clip, Function
 
 _ELEMENTWISE = frozenset(
-    """ABS ADD DEQUANTIZE DIV ELU EQUAL EXP GELU GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG
-    LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MINIMUM MUL NEG NOT_EQUAL POW RELU RELU6 RELU_0_TO_1
-    RELU_N1_TO_1 RSQRT SELECT SELECT_V2 SIGN SQRT SQUARE SQUARED_DIFFERENCE SUB TANH ZEROS_LIKE""".split()
+    [
+        "ABS",
+        "ADD",
+        "DEQUANTIZE",
+        "DIV",
+        "ELU",
+        "EQUAL",
+        "EXP",
+        "GELU",
+        "GREATER",
+        "GREATER_EQUAL",
+        "HARD_SWISH",
+        "LEAKY_RELU",
+        "LESS",
+        "LESS_EQUAL",
+        "LOG",
+        "LOGICAL_AND",
+        "LOGICAL_NOT",
+        "LOGICAL_OR",
+        "LOGISTIC",
+        "MAXIMUM",
+        "MINIMUM",
+        "MUL",
+        "NEG",
+        "NOT_EQUAL",
+        "POW",
+        "RELU",
+        "RELU6",
+        "RELU_0_TO_1",
+        "RELU_N1_TO_1",
+        "RSQRT",
+        "SELECT",
+        "SELECT_V2",
+        "SIGN",
+        "SQRT",
+        "SQUARE",
+        "SQUARED_DIFFERENCE",
+        "SUB",
+        "TANH",
+        "ZEROS_LIKE",
+    ]
 )
 
 _RANGE = np.concatenate([np.linspace(-8.0, 8.0, 161), [-40.0, -20.0, 20.0, 40.0]])
@@ -83,7 +121,12 @@ def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozens
 def is_uniform(value: Value) -> bool:
     """True if ``value`` is a constant whose elements are all equal, however many."""
     data = value.data
-    return data is not None and data.size > 0 and value.type.dtype.numpy is not None and bool((data == data.flat[0]).all())
+    return (
+        data is not None
+        and data.size > 0
+        and value.type.dtype.numpy is not None
+        and bool((data == data.flat[0]).all())
+    )
 
 
 def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
@@ -92,7 +135,7 @@ def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
     def function(x: Array) -> Array:
         with np.errstate(all="ignore"):
             (y,) = evaluate_graph(graph, [x[None]])
-        return np.broadcast_to(y, (1, len(x)))[0]
+        return np.asarray(np.broadcast_to(y, (1, len(x)))[0])
 
     try:
         seen = function(_RANGE)
