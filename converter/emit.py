@@ -144,6 +144,13 @@ class Emitter:
         result = self._into(into, operands[0], tuple(shape))
         return self.op("CONCATENATION", operands, result, {"axis": axis}, options_type="ConcatenationOptions")
 
+    def copy(self, x: Value, name: str) -> Value:
+        """Append what copies ``x`` into memory of its own: a CONCATENATION, or a RESHAPE of a scalar."""
+        if dims(x):
+            return self.concatenation([x], 0, name)
+        scalar = self.constant("scalar", np.zeros(0, np.int32))
+        return self.op("RESHAPE", [x, scalar], self.value(name, x, ()), options_type="ReshapeOptions")
+
     def columns(self, x: Value, start: int, stop: int, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[..., start:stop]``.
 
@@ -275,13 +282,20 @@ class Emitter:
             self._shapes[x] = self.op("SHAPE", [x], shape, options, options_type="ShapeOptions")
         return self._shapes[x]
 
-    def zeros(self, sizes: Sequence[Value], shape: Shape, name: str) -> Value:
+    def zeros(
+        self, sizes: Sequence[Value], shape: Shape, name: str, *, dtype: DType = DType.FLOAT32
+    ) -> Value:
         """Return zeros of a shape whose unknown dimensions are in ``sizes``: a constant if all are known."""
         if None not in shape:
-            return self.constant(name, np.zeros([dim or 0 for dim in shape], np.float32))
-        filled = self.number(0.0)
+            return self.constant(name, np.zeros([dim or 0 for dim in shape], dtype.numpy))
+        filled = self.constant("zero", np.zeros((), dtype.numpy))
         result = self.value(name, filled, shape)
         return self.op("FILL", [self.pack(sizes, "sizes"), filled], result, options_type="FillOptions")
+
+    def ceil_div(self, x: Value, divisor: int, name: str) -> Value:
+        """Append what rounds ``x / divisor`` up, for int32 that are not negative."""
+        above = self.add(x, self.integer(divisor - 1))
+        return self.binary("FLOOR_DIV", above, self.integer(divisor), name, options_type="FloorDivOptions")
 
 
 def dims(x: Value) -> Shape:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Lowering, Op, Program, Scan, TfliteOp, Value
+from converter.emit import Emitter, dims
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value
 from converter.lowering.fused import lower_fused
-from converter.lowering.loop import AddGraph, lower_loop
+from converter.lowering.loop import AddGraph, emit_loop
+from converter.lowering.recurrences import steps_of_recurrence
 
 
 def lower(program: Program) -> Program:
@@ -37,10 +39,21 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
         elif op.lowering is Lowering.FUSED:
             ops += lower_fused(op, taken)
         elif op.lowering is Lowering.WHILE:
-            ops += lower_loop(op, taken, add_graph, output_read=op.output in read)
+            ops += _lower_recurrence(op, Emitter(op.name, taken), add_graph, output_read=op.output in read)
         else:
             raise InvalidProgramError(f"{op.name} has no lowering")
     return replace(graph, ops=tuple(ops))
+
+
+def _lower_recurrence(op: Recurrence, emitter: Emitter, add_graph: AddGraph, *, output_read: bool) -> list[Op]:
+    by_time = op.output
+    if not op.time_major:
+        batch, time, *rest = dims(op.output)
+        by_time = emitter.value("outputs_by_time", op.output, (time, batch, *rest))
+    emit_loop(steps_of_recurrence(op, emitter, output=by_time if output_read else None), emitter, add_graph)
+    if output_read and by_time is not op.output:
+        emitter.transpose(by_time, op.output)
+    return emitter.ops
 
 
 def _read_values(graph: Graph) -> set[Value]:
