@@ -17,6 +17,7 @@ class Lowering(Enum):
 
     FUSED = "fused"
     WHILE = "while"
+    UNROLLED = "unrolled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

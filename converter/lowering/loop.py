@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from converter.emit import Emitter, dims
+from converter.emit import Emitter
 from converter.ir import Graph, TensorType, TfliteOp, Value
 
 BLOCK = 20
@@ -48,7 +48,8 @@ class Loop:
     """Steps to be run one after another, however that is done.
 
     ``time`` is how many parts each output has and ``end`` how many steps are run, the other parts being zero: both
-    are int32 scalars. ``kept`` is what every step reads and none changes.
+    are int32 scalars. ``kept`` is what every step reads and none changes. If ``ends_itself``, steps that are run
+    beyond the end add zeros and keep the states by themselves.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Loop:
     finals: tuple[Value, ...]
     outputs: tuple[Collected, ...]
     step: Step
+    ends_itself: bool = False
 
 
 def emit_loop(loop: Loop, emitter: Emitter, add_graph: AddGraph) -> None:
@@ -85,7 +87,7 @@ class _Nest:
     def __init__(self, loop: Loop, add_graph: AddGraph) -> None:
         self._loop = loop
         self._add_graph = add_graph
-        self.finals = _numbered("state", loop.finals)
+        self.finals: dict[str, Value] = _numbered("state", loop.finals)
 
     def emit_with_outputs(self, emitter: Emitter, start: dict[str, Value]) -> None:
         """Emit all loops, and what cuts the outputs to their length."""
@@ -129,9 +131,11 @@ class _Nest:
         start |= {"first": at["t"], "end": emitter.minimum(beyond, at["end"], "block_end")}
         after = self.emit_while(emitter, "blocks" if inner else "steps", start, self._body(inner))
         blocks = [after[_block(inner, k)] for k in range(len(self._loop.outputs))]
-        return {"t": beyond} | self._written(level, emitter, at, blocks) | {name: after[name] for name in self.finals}
+        return (
+            {"t": beyond} | self._written(level, emitter, at, blocks) | {name: after[name] for name in self.finals}
+        )
 
-    def _written(self, level: int, emitter: Emitter, at: Carried, blocks: Sequence[Value]) -> Carried:
+    def _written(self, level: int, emitter: Emitter, at: Carried, blocks: Sequence[Value]) -> dict[str, Value]:
         """Emit what writes outputs, one block of each, into the larger blocks that loop ``level`` carries."""
         if not blocks:
             return {}

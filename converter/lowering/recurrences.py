@@ -46,6 +46,7 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
         op.final_state,
         () if output is None else (Collected(part, (batch, emitter.integer(size)), output),),
         step,
+        ends_itself=True,
     )
 
 
