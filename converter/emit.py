@@ -61,6 +61,10 @@ class Emitter:
         """Return a constant float32 scalar."""
         return self.constant("number", np.array(number, np.float32))
 
+    def zero(self, dtype: DType) -> Value:
+        """Return a constant scalar zero; false for bool."""
+        return self.constant("zero", np.zeros((), dtype.numpy))
+
     def state(self, name: str, like: TensorType) -> Value:
         """Return a new state tensor: it lives in the interpreter's persistent memory."""
         return Value(self.name(name), like, is_variable=True)
@@ -296,10 +300,10 @@ class Emitter:
         return self._shapes[x]
 
     def zeros(self, sizes: Sequence[Value], shape: Shape, name: str, *, dtype: DType = DType.FLOAT32) -> Value:
-        """Return zeros of ``sizes``, of which ``shape`` is what is known: a constant if all is and they are few."""
+        """Return zeros of ``sizes``; a constant if ``shape``, what is known of them, is all and small."""
         if None not in shape and math.prod(dim or 0 for dim in shape) <= LARGEST_ZEROS:
             return self.constant(name, np.zeros([dim or 0 for dim in shape], dtype.numpy))
-        filled = self.constant("zero", np.zeros((), dtype.numpy))
+        filled = self.zero(dtype)
         result = self.value(name, filled, shape)
         wanted = self.pack(sizes, "sizes") if None in shape else self.integers(*(dim or 0 for dim in shape))
         return self.op("FILL", [wanted, filled], result, options_type="FillOptions")

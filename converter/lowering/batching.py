@@ -45,8 +45,10 @@ def is_batchable(op: TfliteOp, sliced: Container[Value]) -> bool:
 
 def is_dense(op: TfliteOp) -> bool:
     """True for a FULLY_CONNECTED of float32 over the last axis that keeps the others."""
-    x, kernel, *_ = op.operands
-    if op.builtin != "FULLY_CONNECTED" or x is None or kernel is None:
+    if op.builtin != "FULLY_CONNECTED":
+        return False
+    x, kernel = op.operands[:2]
+    if x is None or kernel is None:
         return False
     return (
         x.type.dtype is DType.FLOAT32

@@ -26,7 +26,7 @@ def emit_unrolled(loop: Loop, emitter: Emitter) -> None:
         made, new = loop.step(emitter, t, loop.kept, states)
         if not loop.ends_itself and loop.end is not loop.time:
             runs = emitter.less(t, loop.end, "runs")
-            made = [emitter.select(runs, part, emitter.zeros_like(part)) for part in made]
+            made = [emitter.select(runs, part, emitter.zero(part.type.dtype)) for part in made]
             new = [emitter.select(runs, fresh, old) for fresh, old in zip(new, states, strict=True)]
         parts.append(made)
         states = new
