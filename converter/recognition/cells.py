@@ -68,9 +68,7 @@ class Candidate:
         """Return one gate over all inputs."""
         gate = self.gates[name]
         units = len(gate.bias)
-        kernels = [
-            gate.inputs.get(monomial, np.zeros((units, monomial[0].width))) for monomial in self.inputs()
-        ]
+        kernels = [gate.inputs.get(monomial, np.zeros((units, monomial[0].width))) for monomial in self.inputs()]
         return Gate(np.concatenate(kernels, axis=1), gate.recurrent, gate.bias)
 
 
@@ -395,4 +393,3 @@ def _reset_after(
         if reset is None or inner is None or terms is None or inner.inputs or terms.recurrent.any():
             continue
         yield reset, replace(terms, recurrent=inner.recurrent), inner.bias
-

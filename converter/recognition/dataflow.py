@@ -405,4 +405,3 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "SUB": _elementwise(lambda _, x, y: subtract(x, y)),
     }
 )
-

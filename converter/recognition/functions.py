@@ -83,7 +83,12 @@ def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozens
 def is_uniform(value: Value) -> bool:
     """True if ``value`` is a constant whose elements are all equal, however many."""
     data = value.data
-    return data is not None and data.size > 0 and value.type.dtype.numpy is not None and bool((data == data.flat[0]).all())
+    return (
+        data is not None
+        and data.size > 0
+        and value.type.dtype.numpy is not None
+        and bool((data == data.flat[0]).all())
+    )
 
 
 def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
