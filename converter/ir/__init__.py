@@ -17,6 +17,7 @@ from converter.ir.cells import (
 from converter.ir.evaluate import evaluate
 from converter.ir.printer import format_op, format_program
 from converter.ir.program import Graph, Lowering, Op, Program, Recurrence, Scan, Signature, Steps, TfliteOp
+from converter.ir.rewire import rewire, rewire_graph
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
 from converter.ir.verify import verify
 
@@ -49,5 +50,7 @@ __all__ = [
     "evaluate",
     "format_op",
     "format_program",
+    "rewire",
+    "rewire_graph",
     "verify",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter.errors import InvalidProgramError
+from converter.ir.builtins import MORE_BUILTINS
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
 from converter.ir.program import Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Array, Value
@@ -54,10 +55,14 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
         return _evaluate_recurrence(op, operands)
     if isinstance(op, Scan):
         return _evaluate_scan(op, operands)
+    present = [operand for operand in operands if operand is not None]
+    kernel = MORE_BUILTINS.get(op.builtin)
+    if kernel is not None:
+        return kernel(op, present)
     function = BUILTINS.get(op.builtin)
     if function is None:
         raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
-    return [function(op, [operand for operand in operands if operand is not None])]
+    return [function(op, present)]
 
 
 # --- recurrences ---------------------------------------------------------------------------------------------
@@ -256,14 +261,12 @@ def _cumsum(op: TfliteOp, operands: list[Array]) -> Array:
 
 
 BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
-    "ADD": lambda _, operands: np.asarray(operands[0] + operands[1]),
     "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
     "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
     "CUMSUM": _cumsum,
     "EXPAND_DIMS": lambda _, operands: np.expand_dims(operands[0], int(operands[1])),
     "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
     "LESS": lambda _, operands: np.asarray(operands[0] < operands[1]),
-    "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),
     "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
     "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
     "SELECT_V2": lambda _, operands: np.where(operands[0], operands[1], operands[2]),

@@ -11,9 +11,11 @@ from converter.options import ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
+from converter.passes.fold_dropout import dropout_folded, fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.keep_state import keep_state
 from converter.passes.open_states import all_given
+from converter.passes.raise_loops import loops_raised, raise_loops
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -26,11 +28,15 @@ class Pass:
     ensures: Callable[[Program], bool]
 
 
+RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
+    RAISE_LOOPS,
+    FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
