@@ -18,6 +18,7 @@ class Lowering(Enum):
 
     FUSED = "fused"
     WHILE = "while"
+    UNROLLED = "unrolled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,11 @@ class Recurrence:
     def time_axis(self) -> int:
         """The axis of time in ``x`` and ``output``."""
         return 0 if self.time_major else 1
+
+    @property
+    def time(self) -> int | None:
+        """How many steps there are, None if unknown."""
+        return None if self.x.type.shape is None else self.x.type.shape[self.time_axis]
 
     @property
     def batch(self) -> int | None:
@@ -128,6 +134,18 @@ class Scan:
         return self.name if self.location is None else str(self.location)
 
     @property
+    def time(self) -> int | None:
+        """How many steps there are, None if unknown."""
+        if self.length is not None:
+            return None if self.length.data is None else int(self.length.data)
+        return self.sequences[0].type.shape[0] if self.sequences[0].type.shape else None
+
+    @property
+    def cell(self) -> str:
+        """What a step is, in words."""
+        return f"a step of its own of {len(self.body.ops)} ops"
+
+    @property
     def operands(self) -> tuple[Value | None, ...]:
         """Every value the op reads."""
         return (*self.sequences, *self.initial_state, *self.invariants, self.length, self.steps)
@@ -138,7 +156,10 @@ class Scan:
         return (*self.outputs, *self.final_state)
 
 
-Op: TypeAlias = Recurrence | Scan | TfliteOp
+Steps: TypeAlias = Recurrence | Scan
+"""What is computed step by step, and needs a lowering."""
+
+Op: TypeAlias = Steps | TfliteOp
 
 
 @dataclass(frozen=True, slots=True, eq=False)

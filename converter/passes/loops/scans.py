@@ -182,9 +182,12 @@ class _Body:
 
     def slice_of(self, read: Read) -> Value:
         """Return the value of the body that is the element of a sequence."""
-        first = self._slices.setdefault(_key(read), read.op.results[0])
-        if first is not read.op.results[0]:
-            self._other[read.op.results[0]] = first
+        result, shape = read.op.results[0], read.sequence.type.shape
+        if shape is not None:
+            rest = (*shape[: read.axis], *shape[read.axis + 1 :])
+            result = replace(result, type=TensorType(result.type.dtype, rest))
+        first = self._slices.setdefault(_key(read), result)
+        self._other[read.op.results[0]] = first
         return first
 
     def graph(self, slices: Sequence[Value]) -> Graph | None:

@@ -22,6 +22,8 @@ def size_of(scalar: Value, producers: Producers) -> Size:
         return scalar
     if op.builtin == "STRIDED_SLICE":
         return _sliced_shape(op, producers) or scalar
+    if op.custom_code in {"TensorArraySizeV3", "TensorListLength"}:
+        return _count(op, producers) or scalar
     if op.builtin in {"CAST", "RESHAPE"} and op.operands[0] is not None:
         inner = size_of(op.operands[0], producers)
         return scalar if inner is op.operands[0] else inner
@@ -60,6 +62,18 @@ def is_at_most(scalar: Value, bound: Size, producers: Producers) -> bool:
     if not isinstance(op, TfliteOp) or op.builtin != "MINIMUM":
         return False
     return any(operand is not None and is_at_most(operand, bound, producers) for operand in op.operands)
+
+
+def _count(op: TfliteOp, producers: Producers) -> Size | None:
+    """Return the size that a list or an array was made with."""
+    source = producers.get(op.operands[0]) if op.operands[0] is not None else None
+    if not isinstance(source, TfliteOp):
+        return None
+    if source.custom_code == "TensorListFromTensor" and source.operands[0] is not None:
+        return time_of(source.operands[0], producers)
+    place = {"TensorArrayV3": 0, "TensorListReserve": 1}.get(source.custom_code or "")
+    count = None if place is None else source.operands[place]
+    return None if count is None else size_of(count, producers)
 
 
 def _sliced_shape(op: TfliteOp, producers: Producers) -> Size | None:
