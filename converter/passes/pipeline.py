@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dropout import dropout_folded, fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.keep_state import keep_state
+from converter.passes.map_sequences import map_sequences, sequences_mapped
 from converter.passes.open_states import all_given
 from converter.passes.raise_loops import loops_raised, raise_loops
 from converter.passes.recognize_cells import cells_recognized, recognize_cells

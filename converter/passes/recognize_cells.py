@@ -64,23 +64,26 @@ def covers(steps: Value | None, sequence: Value, lengths: Value | None, producer
 
     ``lengths`` are those of the rows, None if all rows are as long as the sequence.
     """
-    if steps is None:
+    if steps is None or _reaches(steps, sequence, lengths, producers):
         return True
-    size, time = size_of(steps, producers), time_of(sequence, producers)
-    if size == time or (isinstance(size, int) and isinstance(time, int) and size >= time):
-        return True
-    if lengths is not None and lengths.data is not None and isinstance(size, int):
-        return size >= int(lengths.data.max(initial=0))
     op = producers.get(steps)
     if not isinstance(op, TfliteOp):
         return False
-    if op.builtin in {"CAST", "RESHAPE", "SQUEEZE"}:
-        return op.operands[0] is not None and covers(op.operands[0], sequence, lengths, producers)
     if op.builtin == "REDUCE_MAX":
         return lengths is not None and _uncast(op.operands[0], producers) is _uncast(lengths, producers)
-    decide = {"MINIMUM": all, "MAXIMUM": any}.get(op.builtin)
-    operands = [operand for operand in op.operands if operand is not None]
+    decide = {"CAST": all, "RESHAPE": all, "SQUEEZE": all, "MINIMUM": all, "MAXIMUM": any}.get(op.builtin)
+    count = 2 if op.builtin in {"MINIMUM", "MAXIMUM"} else 1
+    operands = [operand for operand in op.operands[:count] if operand is not None]
     return decide is not None and decide(covers(operand, sequence, lengths, producers) for operand in operands)
+
+
+def _reaches(steps: Value, sequence: Value, lengths: Value | None, producers: Producers) -> bool:
+    """True if the number of ``steps`` alone says so."""
+    size, time = size_of(steps, producers), time_of(sequence, producers)
+    if size == time or (isinstance(size, int) and isinstance(time, int) and size >= time):
+        return True
+    known = None if lengths is None else lengths.data
+    return known is not None and isinstance(size, int) and size >= int(known.max(initial=0))
 
 
 def _uncast(value: Value | None, producers: Producers) -> Value | None:

@@ -29,6 +29,7 @@ from converter.ir import (
     TensorType,
     Value,
 )
+from converter.masks import zero_padding
 from converter.recognition.cells import Found
 from converter.recognition.dataflow import Component, Flow, depth
 from converter.recognition.forms import Form, Kind, Leaf, Monomial
@@ -223,14 +224,37 @@ class _Planner:
 
     def _write_outputs(self) -> None:
         made = {result for op in self._emitter.ops for result in op.results}
-        places = [place for place, output in enumerate(self._scan.outputs) if output not in made]
-        count = len(self._scan.initial_state)
-        values = [self._scan.body.outputs[count + place] for place in places]
-        if places:
-            self._map(values, [self._scan.outputs[place] for place in places])
+        pending = [place for place, output in enumerate(self._scan.outputs) if output not in made]
+        peeled = [place for place in pending if self._is_peeled(place)]
+        for place in peeled:
+            self._write_padded(place)
+        rest = [place for place in pending if place not in peeled]
+        if rest:
+            count = len(self._scan.initial_state)
+            values = [self._scan.body.outputs[count + place] for place in rest]
+            self._map(values, [self._scan.outputs[place] for place in rest], steps=self._steps())
 
-    def _map(self, values: Sequence[Value], into: Sequence[Value]) -> tuple[Value, ...]:
-        """Emit a scan without states that computes ``values`` at each step."""
+    def _is_peeled(self, place: int) -> bool:
+        """Whether an output is zero where its row has ended, and else a vector that does not know of lengths."""
+        value = self._step.peel.outputs[place]
+        return self._step.peel.lengths is not None and value is not None and depth(value) is not None
+
+    def _write_padded(self, place: int) -> None:
+        value, lengths = self._step.peel.outputs[place], self._lengths()
+        if value is None or lengths is None:
+            raise ValueError(f"output {place} of {self._scan.name} has no padding")
+        zero_padding(
+            self._sequence(value), lengths, self._scan.outputs[place], time_major=True, emitter=self._emitter
+        )
+
+    def _steps(self) -> Value | None:
+        """Return the steps after which outputs are zero; None if every step is run, as it is without lengths."""
+        return None if self._step.peel.lengths is None else self._scan.steps
+
+    def _map(
+        self, values: Sequence[Value], into: Sequence[Value], *, steps: Value | None = None
+    ) -> tuple[Value, ...]:
+        """Emit a scan without states that computes ``values`` at each of its ``steps``, None for all."""
         known = {self._time, *self._invariants, *self._sequences}
         ops: list[Op] = []
         needed = set(values)
@@ -255,7 +279,7 @@ class _Planner:
                 outputs=tuple(into),
                 final_state=(),
                 length=self._scan.length,
-                steps=self._scan.steps,
+                steps=steps,
                 location=self._scan.location,
             )
         )
