@@ -135,7 +135,7 @@ def _clip(root: Value, low: float, high: float, function: Callable[[Array], Arra
 
 
 def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Named | None:
-    """Return the hard sigmoid of a line: Keras 2 has x / 5 where Keras 3 has x / 6, and kernels may hold either."""
+    """Return the hard sigmoid of a line: Keras 2 has x / 5, Keras 3 has x / 6, and kernels may hold either."""
     if abs(low) > _TOLERANCE or abs(high - 1.0) > _TOLERANCE:
         return None
     first, second = (_where(function, level) for level in (0.25, 0.75))

@@ -75,7 +75,9 @@ def _cells() -> dict[str, Variant]:
         "rnn elu": Variant(_rnn(activation="elu"), ("rnn(units=4, activation=elu)",), 0),
         "rnn softplus": Variant(_rnn(activation="softplus"), ("rnn(units=4, activation=softplus)",), 0),
         "rnn selu": Variant(_rnn(activation="selu"), ("rnn(units=4, activation=selu)",), 0),
-        "rnn hard sigmoid": Variant(_rnn(activation="hard_sigmoid"), ("rnn(units=4, activation=hard_sigmoid)",), 0),
+        "rnn hard sigmoid": Variant(
+            _rnn(activation="hard_sigmoid"), ("rnn(units=4, activation=hard_sigmoid)",), 0
+        ),
         "basic lstm": Variant(_basic(), (LSTM,), 1),
         "basic lstm forget bias": Variant(_basic(forget_bias=2.5), (LSTM,), 1),
         "basic lstm relu": Variant(_basic(activation="relu"), ("lstm(units=4, activation=relu)",), 1),
@@ -117,7 +119,9 @@ def _settings() -> dict[str, Variant]:
         "gru lengths": Variant(_gru(), (GRU,), 0, lengths=True),
         "gru lengths fixed": Variant(_gru(), (GRU,), 0, lengths=True, **fixed),
         "rnn state": Variant(_rnn(), (RNN,), 1, initial_state=True),
-        "lstm state": Variant(_lstm(num_proj=3), ("lstm(units=4, activation=tanh, projection=3)",), 1, initial_state=True),
+        "lstm state": Variant(
+            _lstm(num_proj=3), ("lstm(units=4, activation=tanh, projection=3)",), 1, initial_state=True
+        ),
         "lstm state fixed": Variant(_lstm(), (LSTM,), 1, initial_state=True, **fixed),
         "lstm state lengths": Variant(_lstm(), (LSTM,), 1, initial_state=True, lengths=True),
         "gru state lengths": Variant(_gru(), (GRU,), 0, initial_state=True, lengths=True, time_major=True),
@@ -217,7 +221,8 @@ def _build(tf: Any, variant: Variant) -> tuple[list[str], list[str]]:
     if variant.initial_state:
         sizes = tf.nest.flatten(cell.state_size)
         given = [
-            tf1.placeholder(tf.float32, [variant.batch, size], name=f"s{index}") for index, size in enumerate(sizes)
+            tf1.placeholder(tf.float32, [variant.batch, size], name=f"s{index}")
+            for index, size in enumerate(sizes)
         ]
         options["initial_state"] = tf.nest.pack_sequence_as(cell.state_size, given)
         inputs += [f"s{index}" for index in range(len(given))]
