@@ -12,7 +12,6 @@ from converter.recognition.dataflow import components_of, flow_of
 from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
 
-
 _EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "WHILE"})
 
 
