@@ -17,9 +17,47 @@ from converter.ir.evaluate import activate, evaluate_graph
 from converter.recognition.forms import Clip, Function
 
 _ELEMENTWISE = frozenset(
-    """ABS ADD DEQUANTIZE DIV ELU EQUAL EXP GELU GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG
-    LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MINIMUM MUL NEG NOT_EQUAL POW RELU RELU6 RELU_0_TO_1
-    RELU_N1_TO_1 RSQRT SELECT SELECT_V2 SIGN SQRT SQUARE SQUARED_DIFFERENCE SUB TANH ZEROS_LIKE""".split()
+    [
+        "ABS",
+        "ADD",
+        "DEQUANTIZE",
+        "DIV",
+        "ELU",
+        "EQUAL",
+        "EXP",
+        "GELU",
+        "GREATER",
+        "GREATER_EQUAL",
+        "HARD_SWISH",
+        "LEAKY_RELU",
+        "LESS",
+        "LESS_EQUAL",
+        "LOG",
+        "LOGICAL_AND",
+        "LOGICAL_NOT",
+        "LOGICAL_OR",
+        "LOGISTIC",
+        "MAXIMUM",
+        "MINIMUM",
+        "MUL",
+        "NEG",
+        "NOT_EQUAL",
+        "POW",
+        "RELU",
+        "RELU6",
+        "RELU_0_TO_1",
+        "RELU_N1_TO_1",
+        "RSQRT",
+        "SELECT",
+        "SELECT_V2",
+        "SIGN",
+        "SQRT",
+        "SQUARE",
+        "SQUARED_DIFFERENCE",
+        "SUB",
+        "TANH",
+        "ZEROS_LIKE",
+    ]
 )
 
 _RANGE = np.concatenate([np.linspace(-8.0, 8.0, 161), [-40.0, -20.0, 20.0, 40.0]])

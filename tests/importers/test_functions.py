@@ -11,6 +11,7 @@ import tensorflow as tf
 import tflite_rnn as rnn
 from converter.convert import open_source
 from converter.importers.tf_function import flatten_function
+from converter.options import SourceOptions
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -377,7 +378,7 @@ def test_a_choice_of_signatures_must_be_made(saved_model: Path) -> None:
 
 def test_an_unknown_signature_is_refused_with_the_known_ones(saved_model: Path) -> None:
     with pytest.raises(rnn.SourceError, match="no signature 'first'; it has: all_steps, last"):
-        open_source(saved_model, signature_key="first")
+        open_source(saved_model, SourceOptions(signature_key="first"))
 
 
 def test_a_directory_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
