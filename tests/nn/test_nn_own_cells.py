@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tflite_rnn as rnn
 from tflite_rnn.nn import RNNCell
-from tflite_rnn.runtime import RUNTIMES, TF_LITE
+from tflite_rnn.runtime import RUNTIMES, TF_LITE, Stream
 from tflite_rnn.testing import assert_parity
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -140,3 +140,23 @@ def test_what_depends_on_inputs_alone_is_computed_once():
 def test_no_fused_op_computes_it():
     with pytest.raises(rnn.ConversionError, match="unknown-cell"):
         rnn.convert(network(Leaky(), [4], lengths=False, sizes=(None, None)), lowering="fused")
+
+
+def test_its_states_are_exposed_under_the_explicit_policy():
+    converted = rnn.convert(network(Memory(), [4, 6], lengths=False, sizes=(None, None)), state="explicit")
+    signature = converted.program.signature
+    states = {"state_0_0", "state_0_1"}
+    assert set(signature.inputs) == {"x0", "x1"} | states
+    assert states < set(signature.outputs)
+
+
+def test_it_streams(pool):
+    source = network(Leaky(), [4], lengths=False, sizes=(2, None))
+    converted = rnn.convert(source, state="streaming")
+    x = np.random.default_rng(0).normal(size=(2, 30, 4)).astype(np.float32)
+    expected = source(x)["r0"].numpy()
+    for runtime in QUICK:
+        with pool.open(runtime, converted.model) as running:
+            stream = Stream(running)
+            parts = [stream.feed({"x0": x[:, start:stop]})["r0"] for start, stop in ((0, 4), (4, 29), (29, 30))]
+        np.testing.assert_allclose(np.concatenate(parts, axis=1), expected, atol=1e-5)

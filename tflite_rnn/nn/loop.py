@@ -124,7 +124,7 @@ def _collects_in_lists() -> bool:
     """Tell whether TensorArrays are made of TensorLists here: in graphs, under control flow v2."""
     if tf.executing_eagerly():
         return False
-    return tf.compat.v1.get_default_graph().building_function or tf.compat.v1.control_flow_v2_enabled()
+    return bool(tf.compat.v1.get_default_graph().building_function or tf.compat.v1.control_flow_v2_enabled())
 
 
 def _stacked(sink: tf.TensorArray, spec: OutputSpec, steps: int | Tensor, batch: int | Tensor) -> Tensor:
