@@ -13,6 +13,7 @@ from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dropout import dropout_folded, fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.keep_axes import axes_kept, keep_axes
 from converter.passes.keep_state import keep_state
 from converter.passes.open_states import all_given
 from converter.passes.raise_loops import loops_raised, raise_loops
@@ -29,12 +30,14 @@ class Pass:
 
 
 RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
+    KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
     RAISE_LOOPS,
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     FOLD_FORGET_BIAS,
