@@ -14,6 +14,7 @@ from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dropout import dropout_folded, fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.keep_axes import axes_kept, keep_axes
 from converter.passes.keep_state import keep_state
 from converter.passes.map_sequences import map_sequences, sequences_mapped
 from converter.passes.open_states import all_given
@@ -32,6 +33,7 @@ class Pass:
 
 
 RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
 MAP_SEQUENCES = Pass("map-sequences", map_sequences, sequences_mapped)
@@ -41,6 +43,7 @@ RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
+    KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
     RAISE_LOOPS,
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
