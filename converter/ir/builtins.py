@@ -117,8 +117,8 @@ def _unpack(op: TfliteOp, operands: list[Array]) -> list[Array]:
 
 
 def _squeeze(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    axes = op.options.get("squeezeDims")
-    return [operands[0].squeeze(None if axes is None or not np.size(axes) else _axes(np.asarray(axes)))]
+    axes = _axes(np.asarray(op.options.get("squeezeDims", ()), np.int32).reshape(-1))
+    return [operands[0].squeeze(axes or None)]
 
 
 def _gather(op: TfliteOp, operands: list[Array]) -> list[Array]:

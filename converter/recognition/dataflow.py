@@ -31,6 +31,9 @@ from converter.recognition.forms import (
 )
 from converter.recognition.functions import Named, named_functions
 
+_PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DType.BOOL})
+"""Element types whose constants are the numbers that they hold; those of integers of 8 bits are quantized."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Component:
@@ -191,7 +194,7 @@ class _Walk:
         """Return the content of a constant, given or computed from others; None for what is not constant."""
         if value is None or value in self._folded:
             return None if value is None else self._folded[value]
-        if value.data is None or value.type.dtype.numpy is None or value.quantization is not None:
+        if value.data is None or value.type.dtype not in _PLAIN:
             return None
         wide = np.issubdtype(value.data.dtype, np.floating)
         return value.data.astype(np.float64) if wide else value.data

@@ -133,7 +133,7 @@ class Form:
 
 
 def _digest(weights: Array) -> tuple[tuple[int, ...], bytes]:
-    return weights.shape, hashlib.sha256(np.ascontiguousarray(weights)).digest()
+    return weights.shape, hashlib.sha256(weights.tobytes()).digest()
 
 
 def form(bias: Array, scaled: Mapping[Monomial, Array], mixed: Mapping[Monomial, Array]) -> Form:

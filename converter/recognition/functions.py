@@ -1,7 +1,7 @@
 """Activations by their values: which ops together compute an elementwise function that has a name.
 
-Softplus is one op in a framework and six in a file, a hard sigmoid four. So every value that depends elementwise on
-one other value alone, its root, is computed over a range of roots and compared with the functions that cells know.
+Softplus is one op in a framework and six in a file, a hard sigmoid four. So every value that depends elementwise
+on one other value alone, its root, is computed over a range of roots and compared with the functions of the cells.
 """
 
 from __future__ import annotations
@@ -12,53 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.errors import InvalidProgramError
+from converter.hoisting.batching import ELEMENTWISE
 from converter.ir import Activation, Array, Graph, TfliteOp, Value, constant
 from converter.ir.evaluate import activate, evaluate_graph
 from converter.recognition.forms import Clip, Function
 
-_ELEMENTWISE = frozenset(
-    [
-        "ABS",
-        "ADD",
-        "DEQUANTIZE",
-        "DIV",
-        "ELU",
-        "EQUAL",
-        "EXP",
-        "GELU",
-        "GREATER",
-        "GREATER_EQUAL",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "LESS",
-        "LESS_EQUAL",
-        "LOG",
-        "LOGICAL_AND",
-        "LOGICAL_NOT",
-        "LOGICAL_OR",
-        "LOGISTIC",
-        "MAXIMUM",
-        "MINIMUM",
-        "MUL",
-        "NEG",
-        "NOT_EQUAL",
-        "POW",
-        "RELU",
-        "RELU6",
-        "RELU_0_TO_1",
-        "RELU_N1_TO_1",
-        "RSQRT",
-        "SELECT",
-        "SELECT_V2",
-        "SIGN",
-        "SQRT",
-        "SQUARE",
-        "SQUARED_DIFFERENCE",
-        "SUB",
-        "TANH",
-        "ZEROS_LIKE",
-    ]
-)
+_ELEMENTWISE = (ELEMENTWISE - {"CAST", "CEIL", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "ROUND"}) | {
+    *("DEQUANTIZE", "RELU_0_TO_1", "SELECT")
+}
+"""Ops whose result is computed element by element. Those with steps of their own are no part of activations."""
 
 _RANGE = np.concatenate([np.linspace(-8.0, 8.0, 161), [-40.0, -20.0, 20.0, 40.0]])
 _TOLERANCE = 1e-6
@@ -135,7 +97,7 @@ def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
     def function(x: Array) -> Array:
         with np.errstate(all="ignore"):
             (y,) = evaluate_graph(graph, [x[None]])
-        return np.broadcast_to(y, (1, len(x)))[0]
+        return np.asarray(np.broadcast_to(y, (1, len(x)))[0])
 
     try:
         seen = function(_RANGE)
