@@ -18,8 +18,9 @@ from converter.ir import Program, TfliteOp, verify
 from converter.lowering import lower
 from converter.options import AUTO, ConvertOptions
 from converter.passes.choose_lowering import Choice, explain_lowering
-from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, clean_up, prepare, run_passes
 from converter.report import LoweringRecord, Report
+from converter.targets import RULES, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
@@ -41,7 +42,12 @@ class Converted:
 
 
 def convert(
-    source: Any, *, lowering: str = AUTO, state: str = "stateless", signature_key: str | None = None
+    source: Any,
+    *,
+    lowering: str = AUTO,
+    state: str = "stateless",
+    target: str = "litert",
+    signature_key: str | None = None,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
@@ -53,6 +59,9 @@ def convert(
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
             invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
+        target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
+            ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
+            ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
 
     Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
@@ -62,7 +71,7 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state)
+    options = ConvertOptions.parse(lowering=lowering, state=state, target=target)
     function = open_source(source, signature_key=signature_key)
     return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
 
@@ -83,12 +92,14 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
     lowered = verify(lower(prepared), after="lowering")
-    lowered = run_passes(lowered, CLEAN_UP)
+    finish = clean_up(options)
+    lowered = run_passes(lowered, finish)
     _refuse_foreign_ops(lowered)
+    _refuse_beyond_target(lowered, options.target)
     model = build_model(replace(lowered, description=DESCRIPTION))
     report = Report(
         lowerings=_records(explain_lowering(prepared, options)),
-        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *CLEAN_UP)),
+        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
     )
@@ -116,6 +127,12 @@ def _refuse_foreign_ops(program: Program) -> None:
     ]
     if rejections:
         raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+
+
+def _refuse_beyond_target(program: Program, target: Target) -> None:
+    rejections = list(target_rejections(program, target))
+    if rejections:
+        raise ConversionError(f"the model does not run on {RULES[target].title}", rejections)
 
 
 def _checked_op_counts(model: bytes, expected: Mapping[str, int]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from enum import Enum
 
 from converter.errors import TfliteRnnError
 from converter.ir import Lowering
+from converter.targets import TARGETS, Target
 
 AUTO = "auto"
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
@@ -34,11 +35,23 @@ class ConvertOptions:
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
+    target: Target = Target.LITERT
 
     @classmethod
-    def parse(cls, *, lowering: str = AUTO, state: str = StatePolicy.STATELESS.value) -> ConvertOptions:
+    def parse(
+        cls,
+        *,
+        lowering: str = AUTO,
+        state: str = StatePolicy.STATELESS.value,
+        target: str = Target.LITERT.value,
+    ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
-        for option, word, words in (("lowering", lowering, LOWERINGS), ("state", state, STATE_POLICIES)):
+        for option, word, words in (
+            ("lowering", lowering, LOWERINGS),
+            ("state", state, STATE_POLICIES),
+            ("target", target, TARGETS),
+        ):
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
-        return cls(lowering=None if lowering == AUTO else Lowering(lowering), state=StatePolicy(state))
+        form = None if lowering == AUTO else Lowering(lowering)
+        return cls(form, StatePolicy(state), Target(target))

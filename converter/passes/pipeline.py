@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
@@ -52,9 +53,16 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     )
 
 
-CLEAN_UP = (
-    DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
-)
+def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes over what the lowering left."""
+    return (
+        DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
+        Pass(
+            "adapt-to-target",
+            lambda program: adapt_to_target(program, options.target),
+            lambda program: adapted(program, options.target),
+        ),
+    )
 
 
 def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
