@@ -14,11 +14,11 @@ from converter.flatbuffer import build_model, read_model
 from converter.importers.saved_model import load_function
 from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_model import import_tflite
-from converter.ir import Program, TfliteOp, verify
+from converter.ir import Bidirectional, Program, TfliteOp, verify
 from converter.lowering import lower
 from converter.options import AUTO, ConvertOptions
 from converter.passes.choose_lowering import Choice, explain_lowering
-from converter.passes.pipeline import CANONICALIZE, clean_up, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.report import LoweringRecord, Report
 from converter.targets import RULES, Target, target_rejections
 
@@ -47,6 +47,7 @@ def convert(
     lowering: str = AUTO,
     state: str = "stateless",
     target: str = "litert",
+    pair_directions: bool = True,
     signature_key: str | None = None,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
@@ -62,6 +63,8 @@ def convert(
         target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
             ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
             ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
+        pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
+            both directions, where that is exact; two ops otherwise.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
 
     Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
@@ -71,7 +74,7 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state, target=target)
+    options = ConvertOptions.parse(lowering=lowering, state=state, target=target, pair_directions=pair_directions)
     function = open_source(source, signature_key=signature_key)
     return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
 
@@ -91,24 +94,33 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     program = run_passes(program, CANONICALIZE)
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
-    lowered = verify(lower(prepared), after="lowering")
+    joining = pairing(options)
+    paired = run_passes(prepared, joining)
+    lowered = verify(lower(paired), after="lowering")
     finish = clean_up(options)
     lowered = run_passes(lowered, finish)
     _refuse_foreign_ops(lowered)
     _refuse_beyond_target(lowered, options.target)
     model = build_model(replace(lowered, description=DESCRIPTION))
     report = Report(
-        lowerings=_records(explain_lowering(prepared, options)),
-        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *finish)),
+        lowerings=_records(explain_lowering(prepared, options), paired),
+        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
     )
     return Converted(model, prepared, report)
 
 
-def _records(choices: Iterable[Choice]) -> tuple[LoweringRecord, ...]:
+def _records(choices: Iterable[Choice], paired: Program) -> tuple[LoweringRecord, ...]:
+    pairs = [op for op in paired.ops() if isinstance(op, Bidirectional)]
+    joined = {direction.name for op in pairs for direction in (op.forward, op.backward)}
     return tuple(
-        LoweringRecord(choice.op.name, str(choice.op.cell), choice.op.lowering.value, choice.refused)
+        LoweringRecord(
+            choice.op.name,
+            str(choice.op.cell),
+            "bidirectional" if choice.op.name in joined else choice.op.lowering.value,
+            choice.refused,
+        )
         for choice in choices
         if choice.op.lowering is not None
     )

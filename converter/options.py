@@ -31,11 +31,16 @@ STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """How to convert: ``lowering`` is the form that every recurrence takes, None the best exact one for each."""
+    """How to convert.
+
+    ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
+    makes one op of two fused recurrences that run over a sequence in both directions.
+    """
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
     target: Target = Target.LITERT
+    pair_directions: bool = True
 
     @classmethod
     def parse(
@@ -44,6 +49,7 @@ class ConvertOptions:
         lowering: str = AUTO,
         state: str = StatePolicy.STATELESS.value,
         target: str = Target.LITERT.value,
+        pair_directions: bool = True,
     ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
         for option, word, words in (
@@ -54,4 +60,4 @@ class ConvertOptions:
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
         form = None if lowering == AUTO else Lowering(lowering)
-        return cls(form, StatePolicy(state), Target(target))
+        return cls(form, StatePolicy(state), Target(target), pair_directions)

@@ -15,6 +15,7 @@ from converter.passes.expose_state import expose_state
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.keep_state import keep_state
 from converter.passes.open_states import all_given
+from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -50,6 +51,19 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
         *STATE_PASSES[options.state],
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
+    )
+
+
+def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that join recurrences whose lowerings are chosen."""
+    if not options.pair_directions:
+        return ()
+    return (
+        Pass(
+            "pair-directions",
+            lambda program: pair_directions(program, options.target),
+            lambda program: all_paired(program, options.target),
+        ),
     )
 
 
