@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +11,7 @@ from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
 AUTO = "auto"
+SOURCE_FORMATS = (AUTO, "saved_model", "frozen_graph", "tflite")
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
@@ -27,6 +29,29 @@ class StatePolicy(Enum):
 
 
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceOptions:
+    """How to read a source: what `converter.convert.convert` is told about it. None says nothing."""
+
+    source_format: str = AUTO
+    signature_key: str | None = None
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None
+    constants: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.source_format not in SOURCE_FORMATS:
+            known = ", ".join(SOURCE_FORMATS)
+            raise TfliteRnnError(f"source_format is {self.source_format!r}; it must be one of {known}")
+
+    @property
+    def of_graphs(self) -> tuple[str, ...]:
+        """The names of the options that were given and say something about graphs only."""
+        names = ("inputs", "outputs", "input_shapes", "constants")
+        return tuple(name for name in names if getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
