@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,10 +11,13 @@ from converter.errors import InvalidProgramError
 from converter.ir import Array, DType, Graph, Op, Scan, Value
 from converter.ir.evaluate import evaluate_graph
 
-_TIME = 4
+_TIMES = (4, 1)
+"""Several steps, but one if the numbers grow too fast."""
 _BATCH = 3
 _MAGNITUDES = (0.3, 1.0, 1.0, 4.0, 20.0)
 """Of states and inputs: in the middle of every activation, and beyond clips and saturations."""
+_LARGEST = 1e6
+"""Beyond this a run says nothing: differences of large numbers decide what follows, and they are rounded."""
 _TOLERANCE = 1e-6
 """Relative to the largest number of a result; constants of the step, such as 1 / 6, are rounded to float32."""
 
@@ -37,53 +40,57 @@ def agree(scan: Scan, ops: Sequence[Op], lengths: Value | None, is_zero: Callabl
 
     ``lengths`` is the operand of the scan that holds the lengths of the rows.
     """
-    operands = dict.fromkeys(value for value in scan.operands if value is not None and value.data is None)
-    inputs = tuple(operands)
-    before = Graph("before", inputs, scan.results, (scan,))
-    after = Graph("after", inputs, scan.results, tuple(ops))
-    settled = False
-    for seed, magnitude in enumerate(_MAGNITUDES):
-        rng = np.random.default_rng(seed)
-        given = [_random(rng, value, scan, lengths, is_zero) * _factor(value, magnitude) for value in inputs]
+    for time in _TIMES:
+        runs = [_Run(scan, lengths, is_zero, time, seed) for seed in range(len(_MAGNITUDES))]
+        outcomes = {run.agrees(ops) for run in runs}
+        if False in outcomes:
+            return False
+        if True in outcomes:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One run of both over sequences of ``time`` steps."""
+
+    scan: Scan
+    lengths: Value | None
+    is_zero: Callable[[Value], bool]
+    time: int
+    seed: int
+
+    def agrees(self, ops: Sequence[Op]) -> bool | None:
+        """Return whether both give the same, None if the numbers are too large to tell."""
+        scan = self.scan
+        inputs = tuple(dict.fromkeys(value for value in scan.operands if value is not None and value.data is None))
+        rng = np.random.default_rng(self.seed)
+        given = [self._random(rng, value) for value in inputs]
         try:
             with np.errstate(all="ignore"):
-                expected, seen = evaluate_graph(before, given), evaluate_graph(after, given)
+                expected = evaluate_graph(Graph("before", inputs, scan.results, (scan,)), given)
+                seen = evaluate_graph(Graph("after", inputs, scan.results, tuple(ops)), given)
         except InvalidProgramError:
             return False
-        if not all(np.isfinite(array).all() for array in expected):
-            continue
-        if not all(_close(x, y) for x, y in zip(expected, seen, strict=True)):
-            return False
-        settled = True
-    return settled
+        if not all((np.abs(array) <= _LARGEST).all() for array in expected):
+            return None
+        return all(_close(x, y) for x, y in zip(expected, seen, strict=True))
+
+    def _random(self, rng: np.random.Generator, value: Value) -> Array:
+        if value is self.scan.steps or value is self.scan.length:
+            return np.asarray(self.time, np.int32)
+        shape = [_BATCH if dim is None else dim for dim in value.type.shape or ()]
+        if value in self.scan.sequences:
+            shape[0] = self.time
+        if value is self.lengths:
+            return rng.integers(0, self.time + 2, shape).astype(np.int32)
+        if self.is_zero(value):
+            return np.zeros(shape)
+        if value.type.dtype is DType.FLOAT32:
+            return rng.standard_normal(shape) * _MAGNITUDES[self.seed]
+        dtype = value.type.dtype.numpy
+        return rng.integers(0, 2, shape).astype(np.int32 if dtype is None else dtype)
 
 
 def _close(x: Array, y: Array) -> bool:
     return x.shape == y.shape and bool(np.all(np.abs(x - y) <= _TOLERANCE * (1.0 + np.abs(x).max(initial=0.0))))
-
-
-def _factor(value: Value, magnitude: float) -> float | int:
-    return magnitude if value.type.dtype is DType.FLOAT32 else 1
-
-
-def _random(
-    rng: np.random.Generator, value: Value, scan: Scan, lengths: Value | None, is_zero: Callable[[Value], bool]
-) -> Array:
-    if value is scan.steps or value is scan.length:
-        return np.asarray(_TIME, np.int32)
-    shape = _shape(value, scan)
-    if value is lengths:
-        return rng.integers(0, _TIME + 2, shape).astype(np.int32)
-    if is_zero(value):
-        return np.zeros(shape)
-    if value.type.dtype is DType.FLOAT32:
-        return rng.standard_normal(shape)
-    dtype = value.type.dtype.numpy
-    return rng.integers(0, 2, shape).astype(np.int32 if dtype is None else dtype)
-
-
-def _shape(value: Value, scan: Scan) -> list[int]:
-    shape = list(value.type.shape or ())
-    if value in scan.sequences:
-        shape[0] = _TIME
-    return [_BATCH if dim is None else dim for dim in shape]

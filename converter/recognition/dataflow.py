@@ -228,8 +228,11 @@ class _Walk:
         vector = self._vectors.get(named.root)
         if vector is None:
             return None
-        scaled = (scale(part, np.full(part.width, named.scale)) for part in vector)
-        return tuple(self.algebra.apply(named.function, part) for part in scaled)
+        lines = (
+            add(scale(part, np.full(part.width, named.scale)), constant_form(np.full(part.width, named.shift)))
+            for part in vector
+        )
+        return tuple(self.algebra.apply(named.function, line) for line in lines)
 
 
 _Rule: TypeAlias = Callable[[_Walk, TfliteOp], "Sequence[Vector | None] | None"]
