@@ -30,6 +30,8 @@ from tflite_rnn.runtime import (
 )
 from tflite_rnn.runtime.signature import Array
 
+_FUSED = ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
+
 
 def check(
     converted: Converted | bytes | str | os.PathLike[str],
@@ -155,6 +157,6 @@ def _spec(name: str, value: Value) -> TensorSpec:
 def _is_time_major(program: Program) -> bool:
     """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
     for op in program.ops():
-        if isinstance(op, TfliteOp) and op.builtin.startswith("UNIDIRECTIONAL_SEQUENCE_"):
+        if isinstance(op, TfliteOp) and op.builtin.startswith(_FUSED):
             return bool(op.options["timeMajor"])
     return False
