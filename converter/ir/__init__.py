@@ -16,7 +16,18 @@ from converter.ir.cells import (
 )
 from converter.ir.evaluate import evaluate
 from converter.ir.printer import format_op, format_program
-from converter.ir.program import Graph, Lowering, Op, Program, Recurrence, Scan, Signature, Steps, TfliteOp
+from converter.ir.program import (
+    Bidirectional,
+    Graph,
+    Lowering,
+    Op,
+    Program,
+    Recurrence,
+    Scan,
+    Signature,
+    Steps,
+    TfliteOp,
+)
 from converter.ir.rewire import rewire, rewire_graph
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
 from converter.ir.verify import verify
@@ -24,6 +35,7 @@ from converter.ir.verify import verify
 __all__ = [
     "Activation",
     "Array",
+    "Bidirectional",
     "Cell",
     "DType",
     "Gate",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from converter.ir.program import Graph, Op, Recurrence, Scan
+from converter.ir.program import Graph, Op, Recurrence, Scan, TfliteOp
 from converter.ir.types import Value
 
 _Operand = TypeVar("_Operand", Value, Value | None)
@@ -35,7 +35,9 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
             length=length,
             steps=steps,
         )
-    return replace(op, operands=new(op.operands))
+    if isinstance(op, TfliteOp):
+        return replace(op, operands=new(op.operands))
+    raise TypeError(f"{op.name}: directions are paired when nothing is rewired any more")
 
 
 def rewire_graph(graph: Graph, other: Mapping[Value, Value]) -> Graph:

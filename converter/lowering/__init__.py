@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from converter.emit import Emitter, SharingEmitter, dims
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value
+from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, Loop, emit_loop
 from converter.lowering.recurrences import steps_of_recurrence
@@ -37,6 +38,8 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
     for op in graph.ops:
         if isinstance(op, TfliteOp):
             ops.append(op)
+        elif isinstance(op, Bidirectional):
+            ops += lower_bidirectional(op, taken)
         elif isinstance(op, Scan):
             ops += _lower_scan(op, taken, add_graph, read)
         elif op.lowering is Lowering.FUSED:

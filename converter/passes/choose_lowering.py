@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from converter.errors import ConversionError, Rejection
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, Steps, TfliteOp
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, Steps
 from converter.options import ConvertOptions
 from converter.passes.dynamic_shapes import first_unsettled
 from converter.passes.legality import fused_rejections, loop_rejections, scan_rejections, unrolled_rejections
+from converter.targets import RULES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,7 @@ def explain_lowering(program: Program, options: ConvertOptions) -> tuple[Choice,
 
 def lowerings_chosen(program: Program) -> bool:
     """True if every recurrence and scan has a lowering."""
-    return all(isinstance(op, TfliteOp) or op.lowering is not None for op in program.ops())
+    return all(op.lowering is not None for op in program.ops() if isinstance(op, Recurrence | Scan))
 
 
 def _choose(graph: Graph, options: ConvertOptions, *, is_main: bool) -> Mapping[Steps, Choice]:
@@ -85,7 +86,7 @@ def _choose_recurrences(
 
 def _applied(graph: Graph, choices: Mapping[Steps, Choice]) -> Graph:
     def chosen(op: Op) -> Op:
-        if isinstance(op, TfliteOp):
+        if not isinstance(op, Recurrence | Scan):
             return op
         made = choices[op].op
         return replace(made, body=_applied(made.body, choices)) if isinstance(made, Scan) else made
@@ -97,7 +98,7 @@ def _choice(op: Recurrence, unsettled: Op | None, options: ConvertOptions, *, is
     refused: list[Rejection] = []
     for lowering in _candidates(options):
         if lowering is Lowering.FUSED:
-            reasons = list(fused_rejections(op, unsettled, is_main=is_main))
+            reasons = list(fused_rejections(op, unsettled, RULES[options.target], is_main=is_main))
         elif lowering is Lowering.WHILE:
             reasons = list(loop_rejections(op))
         else:
