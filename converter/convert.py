@@ -96,13 +96,13 @@ def convert(
     told = SourceOptions(source_format, signature_key, inputs, outputs, input_shapes, constants)
     opened = open_source(source, told)
     try:
-        return compile_program(_program(opened, keep_lists=True), options)
+        return compile_program(import_source(opened, keep_lists=True), options)
     except ConversionError as refusal:
         if not _is_about_lists(refusal):
             raise
         # TFLiteConverter lowers lists of known sizes itself, whatever the loop around them does.
         try:
-            return compile_program(_program(opened, keep_lists=False), options)
+            return compile_program(import_source(opened, keep_lists=False), options)
         except ConversionError:
             raise refusal from None
 
@@ -140,7 +140,8 @@ def _refuse_graph_options(told: SourceOptions, what: str) -> None:
         )
 
 
-def _program(source: Source, *, keep_lists: bool) -> Program:
+def import_source(source: Source, *, keep_lists: bool = True) -> Program:
+    """Return the program of a source; see `Source.to_tflite`. Raises ConversionError."""
     signature = Signature(SIGNATURE_KEY, source.input_names, source.output_names)
     return import_tflite(source.to_tflite(keep_lists=keep_lists), source=source.name, signature=signature)
 

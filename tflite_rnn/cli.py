@@ -86,7 +86,7 @@ def _constants(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) ->
     return constants
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
 def main() -> None:
     """Compile recurrent networks to TensorFlow Lite, exactly, and prove it."""

@@ -117,8 +117,8 @@ def _unpack(op: TfliteOp, operands: list[Array]) -> list[Array]:
 
 
 def _squeeze(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    axes = op.options.get("squeezeDims")
-    return [operands[0].squeeze(None if axes is None or not np.size(axes) else _axes(np.asarray(axes)))]
+    axes = _axes(np.asarray(op.options.get("squeezeDims", ()), np.int32).reshape(-1))
+    return [operands[0].squeeze(axes or None)]
 
 
 def _gather(op: TfliteOp, operands: list[Array]) -> list[Array]:
@@ -195,12 +195,14 @@ MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
         "NEG": _unary(np.negative),
         "NOT_EQUAL": _binary(np.not_equal),
         "POW": _binary(np.power),
+        "REDUCE_ANY": _reduction(np.any),
         "REDUCE_MAX": _reduction(np.max),
         "REDUCE_MIN": _reduction(np.min),
         "RELU": _unary(FUSED["RELU"]),
         "RELU6": _unary(FUSED["RELU6"]),
         "RELU_0_TO_1": _unary(lambda x: np.clip(x, 0.0, 1.0)),
         "RELU_N1_TO_1": _unary(FUSED["RELU_N1_TO_1"]),
+        "REVERSE_V2": lambda _, operands: [np.flip(operands[0], _axes(operands[1]))],
         "RSQRT": _unary(lambda x: 1.0 / np.sqrt(x)),
         "SELECT": _select,
         "SIGN": _unary(np.sign),

@@ -8,6 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
+from converter.errors import Rejection
 from converter.ir.cells import Cell
 from converter.ir.types import Location, Value
 
@@ -110,6 +111,8 @@ class Scan:
 
     ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
     steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
+
+    ``refused`` says why the scan is no recurrence, once that was tried.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Scan:
     steps: Value | None = None
     lowering: Lowering | None = None
     location: Location | None = None
+    refused: Rejection | None = None
 
     @property
     def place(self) -> str:

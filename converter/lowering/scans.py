@@ -6,9 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converter.emit import Emitter, dims
+from converter.hoisting import Remainder, hoist, inline, resolve
 from converter.ir import Graph, Scan, Value
-from converter.lowering.hoisting import Remainder, hoist
-from converter.lowering.inlining import inline, resolve
 from converter.lowering.loop import Carried, Collected, Loop
 from converter.lowering.sizes import origin
 

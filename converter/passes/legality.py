@@ -84,7 +84,7 @@ def unrolled_rejections(op: Steps) -> Iterator[Rejection]:
 def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
     """Yield every reason why ``lowering`` does not compute ``op`` exactly."""
     if lowering is Lowering.FUSED:
-        yield Rejection(
+        yield op.refused or Rejection(
             "unknown-cell",
             op.place,
             "its step is that of no cell that is known here, and a fused op computes a known cell only",

@@ -13,6 +13,7 @@ import numpy as np
 from converter.ir import Activation, Array, Cell, Gate, GruCell, LstmCell, Peephole, RnnCell
 from converter.recognition.dataflow import Flow
 from converter.recognition.forms import (
+    ODD_AROUND_A_HALF,
     Applied,
     Atom,
     Clip,
@@ -26,9 +27,6 @@ from converter.recognition.forms import (
     split_by,
     unmix,
 )
-
-_ODD_AROUND_A_HALF = frozenset({Activation.SIGMOID, Activation.HARD_SIGMOID})
-"""Activations s with s(-z) = 1 - s(z)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -335,7 +333,7 @@ def _gru(flow: Flow, h: int) -> Found | None:
             continue
         if _equal(add(weighted, rest), before):
             found = _with_reset(flow, h, update, rest)
-        elif _equal(rest, before) and update[0] in _ODD_AROUND_A_HALF:
+        elif _equal(rest, before) and update[0] in ODD_AROUND_A_HALF:
             negative = (update[0], scale(update[1], np.full(new.width, -1.0)))
             found = _with_reset(flow, h, negative, add(weighted, before))
         else:

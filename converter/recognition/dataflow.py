@@ -31,6 +31,9 @@ from converter.recognition.forms import (
 )
 from converter.recognition.functions import Named, named_functions
 
+_PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DType.BOOL})
+"""Element types whose constants are the numbers that they hold; those of integers of 8 bits are quantized."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Component:
@@ -191,7 +194,7 @@ class _Walk:
         """Return the content of a constant, given or computed from others; None for what is not constant."""
         if value is None or value in self._folded:
             return None if value is None else self._folded[value]
-        if value.data is None or value.type.dtype.numpy is None or value.quantization is not None:
+        if value.data is None or value.type.dtype not in _PLAIN:
             return None
         wide = np.issubdtype(value.data.dtype, np.floating)
         return value.data.astype(np.float64) if wide else value.data
@@ -225,8 +228,11 @@ class _Walk:
         vector = self._vectors.get(named.root)
         if vector is None:
             return None
-        scaled = (scale(part, np.full(part.width, named.scale)) for part in vector)
-        return tuple(self.algebra.apply(named.function, part) for part in scaled)
+        lines = (
+            add(scale(part, np.full(part.width, named.scale)), constant_form(np.full(part.width, named.shift)))
+            for part in vector
+        )
+        return tuple(self.algebra.apply(named.function, line) for line in lines)
 
 
 _Rule: TypeAlias = Callable[[_Walk, TfliteOp], "Sequence[Vector | None] | None"]

@@ -52,6 +52,9 @@ class Clip:
 
 Function: TypeAlias = Activation | Clip
 
+ODD_AROUND_A_HALF = frozenset({Activation.SIGMOID, Activation.HARD_SIGMOID})
+"""Activations s with s(-z) = 1 - s(z)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
@@ -133,7 +136,7 @@ class Form:
 
 
 def _digest(weights: Array) -> tuple[tuple[int, ...], bytes]:
-    return weights.shape, hashlib.sha256(np.ascontiguousarray(weights)).digest()
+    return weights.shape, hashlib.sha256(weights.tobytes()).digest()
 
 
 def form(bias: Array, scaled: Mapping[Monomial, Array], mixed: Mapping[Monomial, Array]) -> Form:
@@ -178,7 +181,11 @@ def scale(x: Form, factor: Array) -> Form:
 
 def subtract(x: Form, y: Form) -> Form:
     """Return x - y."""
-    return add(x, scale(y, np.full(y.width, -1.0)))
+    return add(x, _negative(y))
+
+
+def _negative(x: Form) -> Form:
+    return scale(x, np.full(x.width, -1.0))
 
 
 def settle(x: Form) -> Form:
@@ -236,10 +243,17 @@ class Algebra:
         return self._atom(leaf, width, leaf, frozenset({leaf}) | computed_from)
 
     def apply(self, function: Function, argument: Form) -> Form:
-        """Return function(argument), elementwise."""
+        """Return function(argument), elementwise; 1 - s(-argument) where s(-argument) is an atom already."""
         key = (function, argument.key())
-        atom = self._atom(key, argument.width, Applied(function, argument), argument.leaves)
-        return atom_form(atom)
+        if function in ODD_AROUND_A_HALF and key not in self._atoms:
+            mirrored = self._atoms.get((function, _negative(argument).key()))
+            if mirrored is not None:
+                return subtract(constant_form(np.ones(argument.width)), atom_form(mirrored))
+        return atom_form(self._applied(function, argument))
+
+    def _applied(self, function: Function, argument: Form) -> Atom:
+        key = (function, argument.key())
+        return self._atom(key, argument.width, Applied(function, argument), argument.leaves)
 
     def mix(self, matrix: Array, x: Form) -> Form:
         """Return matrix @ x, matrix [n, width of x]."""
@@ -294,10 +308,7 @@ class Algebra:
     def _part(self, atom: Atom, start: int, stop: int) -> Atom:
         match atom.definition:
             case Applied(function, argument):
-                sliced = self.apply(function, self.rows(argument, start, stop)).only_atom()
-                if sliced is None:
-                    raise AssertionError("an applied function is an atom")
-                return sliced
+                return self._applied(function, self.rows(argument, start, stop))
             case Mixture(matrix, monomial):
                 key = (Mixture, _digest(matrix[start:stop]), monomial)
                 return self._atom(key, stop - start, Mixture(matrix[start:stop], monomial), atom.leaves)

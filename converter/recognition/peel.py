@@ -1,7 +1,7 @@
 """Lengths, taken off a step: the choice between what the cell computes and what a finished row keeps.
 
-``dynamic_rnn`` writes it once per state, ``SELECT(t >= lengths, old, new)``, and once per output, with zero in place
-of the old.
+``dynamic_rnn`` writes it once per state, ``SELECT(t >= lengths, old, new)``, and once per output, with zero in the
+place of the old.
 """
 
 from __future__ import annotations
@@ -106,15 +106,19 @@ def _decided(condition: Value, body: Graph, producers: Mapping[Value, Op]) -> tu
     if producer.builtin == "LOGICAL_NOT":
         inner = _decided(producer.operands[0], body, producers)
         return None if inner is None else (inner[0], not inner[1])
-    roles = (_DONE | _ALIVE).get(producer.builtin)
+    lengths = _compared_with_step(producer, body, producers)
+    return None if lengths is None else (lengths, producer.builtin in _DONE)
+
+
+def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Mapping[Value, Op]) -> Value | None:
+    """Return the lengths [B], given to the step, that its number is compared with."""
+    roles = (_DONE | _ALIVE).get(comparison.builtin)
     if roles is None:
         return None
-    step, lengths = (_unshaped(producer.operands[role], producers) for role in roles)
+    step, lengths = (_unshaped(comparison.operands[role], producers) for role in roles)
     if step is not body.inputs[0] or lengths is None or lengths.type.rank != 1:
         return None
-    if lengths.data is None and lengths not in body.inputs:
-        return None
-    return lengths, producer.builtin in _DONE
+    return lengths if lengths.data is not None or lengths in body.inputs else None
 
 
 def _unshaped(value: Value | None, producers: Mapping[Value, Op]) -> Value | None:

@@ -14,6 +14,7 @@ from converter.passes.loops.condition import limits_of
 from converter.passes.loops.lists import ArrayOperand, ListOperand, is_range, operand
 from converter.passes.loops.loop import Loop
 from converter.passes.loops.reads import Read, Reader
+from converter.passes.loops.sizes import size_of
 from converter.passes.loops.timing import Timing, timing_of
 from converter.passes.loops.writes import Write, write_of
 from converter.passes.zeros import is_zero
@@ -68,6 +69,7 @@ def raise_loop(loop: Loop, taken: set[str]) -> Raised | None:
     emitter = Emitter(name, taken)
     emitter.ops += limits.ops
     sequences = {_key(read): _sequence(read, emitter) for read in plan.reads}
+    plan = replace(plan, writes=tuple(_shortened(write, plan, limits.values) for write in plan.writes))
     counts = [write.count for write in plan.writes if write.count is not None and not write.is_last]
     grows = any(write.count is None for write in plan.writes)
     around = {**loop.around, **{result: op for op in emitter.ops for result in op.results}}
@@ -236,6 +238,8 @@ def _output(write: Write, plan: _Plan, timing: Timing, emitter: Emitter) -> Valu
     if write.is_tensor:
         return replace(result, type=known)
     stacks = [op for op in _consumers(result, plan.loop.graph) if _is_whole(op, write, plan)]
+    if stacks and not write.reads_all:
+        stacks = _consumers(stacks[0].results[0], plan.loop.graph)
     return replace(stacks[0].results[0], type=known) if stacks else Value(emitter.name("outputs"), known)
 
 
@@ -247,9 +251,48 @@ def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
     """True if ``op`` reads all elements of what the loop wrote, in their order."""
     if op.custom_code == "TensorListStack":
         return True
-    if op.custom_code not in {"TensorArrayGatherV3", "TensorListGather"} or write.count is None:
+    if op.custom_code not in _GATHERS or write.count is None:
         return False
     return is_range(operand(op, ArrayOperand.INDEX), write.count, plan.loop.around)
+
+
+def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
+    """Return the write of as many elements as are read, if that is as many as steps are run.
+
+    A list may be made one longer than its loop is, so that it is never empty.
+    """
+    around = plan.loop.around
+    if write.count is None or write.is_last or write.is_tensor:
+        return write
+    slices = _slices(write, plan)
+    ends = {None if one is None else size_of(one.operands[2] or write.count, around) for one in slices}
+    limit = next((limit for limit in limits if ends == {size_of(limit, around)}), None)
+    return write if limit is None else replace(write, count=limit, reads_all=False)
+
+
+def _slices(write: Write, plan: _Plan) -> list[TfliteOp | None]:
+    """Return what reads what the loop wrote: each the ``x[:n]`` of all elements, or None for anything else."""
+    graph = plan.loop.graph
+    stacks = _consumers(plan.loop.op.results[write.position], graph)
+    readers = [op for stack in stacks for op in _consumers(stack.results[0], graph)]
+    is_whole = all(_is_whole(stack, write, plan) and stack.results[0] not in graph.outputs for stack in stacks)
+    return [op if is_whole and _is_start(op) else None for op in readers]
+
+
+def _is_start(op: TfliteOp) -> bool:
+    """True if ``op`` is ``x[:n]``."""
+    if op.builtin != "STRIDED_SLICE":
+        return False
+    begin, strides = op.operands[1], op.operands[3]
+    masks = ("endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
+    return (
+        begin is not None
+        and strides is not None
+        and begin.type.shape == (1,)
+        and (begin.data is not None and not begin.data.any())
+        and (strides.data is not None and bool((strides.data == 1).all()))
+        and not any(int(str(op.options.get(mask, 0))) for mask in masks)
+    )
 
 
 def _replace_results(
@@ -294,7 +337,11 @@ def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raise
     """Replace an op that reads the list ``whole``."""
     raised.readers[id(op)] = []
     (result,) = op.results
-    if _is_whole(op, write, plan) or (write.is_last and op.custom_code in _GATHERS):
+    if not write.reads_all:
+        for start in _consumers(result, plan.loop.graph):
+            raised.readers[id(start)] = []
+            raised.other[start.results[0]] = whole
+    elif _is_whole(op, write, plan) or (write.is_last and op.custom_code in _GATHERS):
         raised.other[result] = whole
     elif op.custom_code in {"TensorArraySizeV3", "TensorListLength"}:
         count = write.count

@@ -30,6 +30,8 @@ class Write:
     is_tensor: bool = False
     handle: Value | None = None
     """The TensorArray, around the loop."""
+    reads_all: bool = True
+    """Whether all elements are read, or only as many as ``count`` by slices of the whole."""
 
 
 def write_of(position: int, reader: Reader) -> Write | None:
@@ -78,7 +80,7 @@ def _array_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     loop = reader.loop
-    reserve = made_by(loop.initial(position), loop.around, "TensorListReserve")
+    reserve = made_by(_without_zeros(loop.initial(position), loop), loop.around, "TensorListReserve")
     if reserve is None or operand(op, ListOperand.LIST) is not loop.body.inputs[position]:
         return None
     count: Value | None = operand(reserve, ReserveOperand.COUNT)
@@ -86,6 +88,14 @@ def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
         count = None  # a list that grows with each step
     is_last = _placed(reader.index(operand(op, ListOperand.INDEX)), count)
     return None if is_last is None else Write(position, operand(op, ListOperand.WRITTEN), count, is_last)
+
+
+def _without_zeros(value: Value, loop: Loop) -> Value:
+    """Return the list that ``value`` was before zeros were written into it: it holds zeros anyway."""
+    op = made_by(value, loop.around, "TensorListSetItem")
+    if op is None or not is_zero(operand(op, ListOperand.WRITTEN), loop.around):
+        return value
+    return _without_zeros(operand(op, ListOperand.LIST), loop)
 
 
 def _joined(reader: Reader, op: TfliteOp, position: int) -> Write | None:

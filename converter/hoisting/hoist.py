@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.emit import Emitter, dims
+from converter.hoisting.batching import is_batchable, is_dense, is_pure
+from converter.hoisting.inlining import inline, resolve
 from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value
-from converter.lowering.batching import is_batchable, is_dense, is_pure
-from converter.lowering.inlining import inline, resolve
 
 
 @dataclass(frozen=True, slots=True, eq=False)
