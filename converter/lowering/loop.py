@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from converter.emit import Emitter, dims
-from converter.ir import Graph, Op, Recurrence, TfliteOp, Value
+from converter.ir import Graph, MaskedOutput, Op, Recurrence, TfliteOp, Value
 from converter.lowering.steps import emit_step, input_projection
 
 BLOCK = 20
@@ -57,9 +57,23 @@ class _Loop:
         if op.sequence_length is not None:
             longest = emitter.reduce_max(op.sequence_length, 0, "longest")
             self._start |= {"end": emitter.minimum(self._time, longest, "end"), "lengths": op.sequence_length}
+        if op.mask is not None:
+            self._start |= self._masking(op.mask)
         for index, (given, size) in enumerate(zip(op.initial_state, op.cell.state_sizes, strict=True)):
             self._start[f"state_{index}"] = self._initial_state(given, size)
         self._finals = {f"state_{index}": value for index, value in enumerate(op.final_state)}
+
+    def _masking(self, mask: Value) -> dict[str, Value]:
+        """Emit what the steps need of a mask: itself [T, B, 1], and an output of zero to hold at first.
+
+        A row that started from zero needs no such output: until its first step its state is the same.
+        """
+        emitter, op = self._emitter, self._op
+        by_time = mask if op.time_major else emitter.transpose(mask, "mask_by_time")
+        masking = {"mask": emitter.expand_dims(by_time, 2, "mask_rows")}
+        if op.masked_output is MaskedOutput.HELD and op.initial_state[-1] is not None:
+            masking["held"] = self._initial_state(None, op.cell.output_size)
+        return masking
 
     def emit_final_state(self) -> None:
         """Emit one loop of steps that keeps no output."""
@@ -82,7 +96,8 @@ class _Loop:
             start |= {"first": at["t"], "end": inner.minimum(beyond, at["end"], "block_end")}
             after = self._while(inner, "steps", start, self._step)
             written = {"ys": inner.update_slice(at["ys"], after["block"], at["t"], "written")}
-            return written | {"t": beyond} | {name: after[name] for name in self._finals}
+            kept = [*self._finals, *(["held"] if "held" in at else [])]
+            return written | {"t": beyond} | {name: after[name] for name in kept}
 
         is_whole = op.time_major and padded is not None and padded == steps
         into = self._finals | ({"ys": op.output} if is_whole else {})
@@ -123,13 +138,28 @@ class _Loop:
             alive = emitter.expand_dims(emitter.less(at["t"], at["lengths"], "alive"), 1, "alive_rows")
             new = [emitter.select(alive, fresh, kept) for fresh, kept in zip(new, old, strict=True)]
             output = emitter.select(alive, output, emitter.zeros_like(output))
+        if "mask" in at:
+            alive = emitter.gather(at["mask"], at["t"], "alive")
+            new = [emitter.select(alive, fresh, kept) for fresh, kept in zip(new, old, strict=True)]
+            output = self._masked_output(emitter, at, alive, output, new)
         updates = {"t": emitter.add(at["t"], emitter.integer(1), "next")}
         if "block" in at:
             place = emitter.subtract(at["t"], at["first"], "place")
             updates["block"] = emitter.update_slice(
                 at["block"], emitter.expand_dims(output, 0, "row"), place, "block"
             )
+        if "held" in at:
+            updates["held"] = output
         return updates | dict(zip(self._finals, new, strict=True))
+
+    def _masked_output(
+        self, emitter: Emitter, at: Carried, alive: Value, output: Value, new: list[Value]
+    ) -> Value:
+        """Emit the output of a step that some rows may skip; ``new`` is the state after it."""
+        if self._op.masked_output is MaskedOutput.ZERO:
+            return emitter.select(alive, output, emitter.zeros_like(output))
+        # The last array of every cell's state is its output.
+        return emitter.select(alive, output, at["held"]) if "held" in at else new[-1]
 
     def _while(
         self, emitter: Emitter, name: str, start: Carried, body: Body, *, into: Carried | None = None
