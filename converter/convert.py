@@ -51,11 +51,12 @@ def convert(
             to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
-            so that a caller can feed back what it got.
+            so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
+            invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
 
-    No state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal sources give equal
-    bytes.
+    Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
+    sources give equal bytes.
 
     Raises:
         SourceError: the source cannot be read, or is of no kind that this tool converts.

@@ -21,6 +21,9 @@ class StatePolicy(Enum):
     EXPLICIT = "explicit"
     """With the caller: initial and final states are named inputs and outputs."""
 
+    STREAMING = "streaming"
+    """In the model, from one invoke to the next, until the signature ``reset`` is run."""
+
 
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 

@@ -84,7 +84,8 @@ def main() -> None:
     default=STATE_POLICIES[0],
     show_default=True,
     type=click.Choice(STATE_POLICIES),
-    help="explicit makes inputs and outputs of every state; stateless starts anew at every invoke.",
+    help="stateless starts anew at every invoke; explicit makes inputs and outputs of every state; "
+    "streaming keeps states from one invoke to the next, until the signature reset is run.",
 )
 @click.option(
     "--report",

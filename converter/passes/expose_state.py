@@ -1,93 +1,33 @@
-"""expose-state: under the explicit policy, states that nobody gives are inputs, and final ones outputs.
+"""expose-state: the explicit policy makes inputs of the states that nobody gives, and outputs of the final ones.
 
-A state is called alike on both sides, so that a caller feeds back what it got: ``state_0_c`` and ``state_0_h`` for
-the first recurrence if it is an LSTM, ``state_1`` for the second if it has one array of state.
+A state is called alike on both sides, so that a caller feeds back what it got.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from converter.flatbuffer import unique_name
-from converter.ir import Op, Program, Recurrence, Signature, TensorType, Value
-from converter.options import StatePolicy
+from converter.ir import Program
+from converter.passes.open_states import open_states, start_from
 
 
-def expose_state(program: Program, policy: StatePolicy) -> Program:
-    """Make inputs and outputs of the states of the main graph's recurrences, if ``policy`` is explicit."""
-    if policy is not StatePolicy.EXPLICIT or not any(isinstance(op, Recurrence) for op in program.main.ops):
+def expose_state(program: Program) -> Program:
+    """Make inputs and outputs of the open states of the main graph."""
+    exposed = list(open_states(program))
+    if not exposed:
         return program
-    exposed = list(_exposed(program))
-    starts = {item.final: item.initial for item in exposed}
-    ops = tuple(_given(op, starts) if isinstance(op, Recurrence) else op for op in program.main.ops)
-    inputs = [(item.name, item.initial) for item in exposed]
     known = set(program.signature.outputs)
-    outputs = [(item.name, item.final) for item in exposed if item.name not in known]
+    added = [state for state in exposed if state.name not in known]
     main = replace(
         program.main,
-        inputs=(*program.main.inputs, *(value for _, value in inputs)),
-        outputs=(*program.main.outputs, *(value for _, value in outputs)),
-        ops=ops,
+        inputs=(*program.main.inputs, *(state.initial for state in exposed)),
+        outputs=(*program.main.outputs, *(state.final for state in added)),
+        ops=start_from(program.main.ops, exposed),
     )
     signature = replace(
         program.signature,
-        inputs=(*program.signature.inputs, *(name for name, _ in inputs)),
-        outputs=(*program.signature.outputs, *(name for name, _ in outputs)),
+        inputs=(*program.signature.inputs, *(state.name for state in exposed)),
+        outputs=(*program.signature.outputs, *(state.name for state in added)),
     )
-    return replace(program, graphs=(main, *program.graphs[1:]), signatures=_replaced(program, signature))
-
-
-def state_exposed(program: Program, policy: StatePolicy) -> bool:
-    """True if no recurrence of the main graph starts from a state of its own, or the policy lets it."""
-    if policy is not StatePolicy.EXPLICIT:
-        return True
-    return all(
-        state is not None and not state.is_constant
-        for op in program.main.ops
-        if isinstance(op, Recurrence)
-        for state in op.initial_state
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Exposed:
-    """One state array: its name for callers, the new input, and the final state."""
-
-    name: str
-    initial: Value
-    final: Value
-
-
-def _exposed(program: Program) -> Iterator[_Exposed]:
-    signature, main = program.signature, program.main
-    outputs = dict(zip(signature.outputs, main.outputs, strict=True))
-    taken_inputs = set(signature.inputs)
-    taken_values = {value.name for value in main.values()}
-    recurrences = [op for op in main.ops if isinstance(op, Recurrence)]
-    for number, op in enumerate(recurrences):
-        states = zip(_parts(op), op.cell.state_sizes, op.initial_state, op.final_state, strict=True)
-        for part, size, given, final in states:
-            if given is not None and not given.is_constant:
-                continue
-            name = f"state_{number}{part}"
-            while name in taken_inputs or outputs.get(name, final) is not final:
-                name += "_"
-            taken_inputs.add(name)
-            initial = Value(unique_name(f"{name}_in", taken_values), TensorType(op.x.type.dtype, (op.batch, size)))
-            yield _Exposed(name, initial, final)
-
-
-def _parts(op: Recurrence) -> tuple[str, ...]:
-    return ("_c", "_h") if len(op.final_state) == 2 else ("",)
-
-
-def _given(op: Recurrence, starts: dict[Value, Value]) -> Op:
-    states = (starts.get(final, given) for given, final in zip(op.initial_state, op.final_state, strict=True))
-    return replace(op, initial_state=tuple(states))
-
-
-def _replaced(program: Program, signature: Signature) -> tuple[Signature, ...]:
-    if not program.signatures:
-        return (signature,)
-    return tuple(signature if known is program.signature else known for known in program.signatures)
+    others = (known for known in program.signatures if known is not program.signature)
+    return replace(program, graphs=(main, *program.graphs[1:]), signatures=(signature, *others))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
-from converter.options import ConvertOptions
+from converter.options import ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
-from converter.passes.expose_state import expose_state, state_exposed
+from converter.passes.expose_state import expose_state
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.keep_state import keep_state
+from converter.passes.open_states import all_given
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -34,16 +36,17 @@ CANONICALIZE = (
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
 )
 
+STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
+    StatePolicy.STATELESS: (),
+    StatePolicy.EXPLICIT: (Pass("expose-state", expose_state, all_given),),
+    StatePolicy.STREAMING: (Pass("keep-state", keep_state, all_given),),
+}
+
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that settle how each recurrence is lowered."""
-    policy = options.state
     return (
-        Pass(
-            "expose-state",
-            lambda program: expose_state(program, policy),
-            lambda program: state_exposed(program, policy),
-        ),
+        *STATE_PASSES[options.state],
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )

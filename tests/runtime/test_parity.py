@@ -41,6 +41,9 @@ def _double(inputs: Mapping[str, Array]) -> Outputs:
 class _Running:
     run: Model
 
+    def rewind(self) -> None:
+        """Keeps nothing."""
+
 
 @dataclass
 class _Runner:

@@ -23,6 +23,7 @@ Run a model by hand, and learn its signature::
   ``tf.lite``) with or without its default delegate, and which of the six are there.
 * `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
   is started anew for the next model.
+* `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it.
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
 * `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
@@ -46,11 +47,13 @@ from tflite_rnn.runtime.runtimes import (
     Runtime,
     installed_runtimes,
 )
-from tflite_rnn.runtime.signature import Signature, TensorSpec
+from tflite_rnn.runtime.signature import RESET_KEY, Signature, TensorSpec
+from tflite_rnn.runtime.stream import Stream
 
 __all__ = [
     "AI_EDGE_LITERT",
     "INTERPRETERS",
+    "RESET_KEY",
     "RUNTIMES",
     "TFLITE_RUNTIME",
     "TF_LITE",
@@ -65,6 +68,7 @@ __all__ = [
     "Runtime",
     "RuntimeFailure",
     "Signature",
+    "Stream",
     "TensorSpec",
     "Worker",
     "WorkerCrashed",

@@ -34,7 +34,7 @@ from tflite_rnn.runtime.messages import (
     write_message,
 )
 from tflite_rnn.runtime.runtimes import Runtime
-from tflite_rnn.runtime.signature import Array, Signature, default_signature, describe_shapes
+from tflite_rnn.runtime.signature import RESET_KEY, Array, Signature, default_signature, describe_shapes
 
 TIMEOUT: Final = 60.0
 START_TIMEOUT: Final = 180.0
@@ -272,6 +272,16 @@ class LoadedModel:
         if key not in keys:
             raise RuntimeFailure(f"{self.runtime}: the model has no signature {key!r}; it has {keys}")
         return key
+
+    @property
+    def keeps_state(self) -> bool:
+        """True if the model keeps its state from one invoke to the next on purpose, and has a reset."""
+        return any(signature.key == RESET_KEY for signature in self.signatures)
+
+    def rewind(self) -> None:
+        """Put the state that the model keeps on purpose back to its start, if there is any."""
+        if self.keeps_state:
+            self.run({}, signature_key=RESET_KEY)
 
     def reset(self) -> None:
         """Set every state tensor of the model back to zero."""

@@ -27,6 +27,9 @@ class RunningModel(Protocol):
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Invoke once and return the outputs by name, leaving the model's state as the invoke leaves it."""
 
+    def rewind(self) -> None:
+        """Put state that the model keeps on purpose back to its start."""
+
 
 class ModelRunner(Protocol):
     """Something that runs models on runtimes: a `WorkerPool`, or a stand-in for one."""
@@ -95,7 +98,8 @@ def compare(
     """Run a model on runtimes and compare every output of every invoke with a reference.
 
     Each runtime loads the model once and runs the cases in order, each ``invokes`` times in a row without a reset:
-    a model that forgets to start from its initial state gives another answer the second time. An output is ok if
+    a model that forgets to start from its initial state gives another answer the second time. Only a model that
+    keeps its state on purpose, with a signature to reset it, is reset before each invoke. An output is ok if
     every invoke is within tolerance and repeats the first one bit for bit. A runtime that fails or crashes is a
     row of the report, never an exception, and its remaining cases are skipped.
 
@@ -160,12 +164,17 @@ def _check(runner: ModelRunner, runtime: Runtime, plan: _Plan) -> Iterator[_Find
         with runner.open(runtime, plan.model) as running:
             for done, case in enumerate(plan.cases, start=1):
                 where = str(case)
-                answers = [running.run(case.inputs) for _ in range(plan.invokes)]
+                answers = [_answer(running, case) for _ in range(plan.invokes)]
                 yield from _findings(case, answers, plan)
                 if plan.progress is not None:
                     plan.progress(runtime, done, len(plan.cases))
     except (RuntimeFailure, WorkerCrashed) as error:
         yield _Event(error, where)
+
+
+def _answer(running: RunningModel, case: _Case) -> Mapping[str, Array]:
+    running.rewind()
+    return running.run(case.inputs)
 
 
 def _findings(case: _Case, answers: Sequence[Mapping[str, Array]], plan: _Plan) -> Iterator[_Finding]:

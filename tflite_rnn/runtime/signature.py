@@ -14,6 +14,9 @@ Shape: TypeAlias = tuple[int | None, ...]
 
 DEFAULT_KEY = "serving_default"
 
+RESET_KEY = "reset"
+"""The signature by which a model that keeps its state between invokes goes back to its start."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

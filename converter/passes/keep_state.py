@@ -1,0 +1,110 @@
+"""keep-state: the streaming policy keeps the states that nobody gives in the model, from one invoke to the next.
+
+Each is a resource variable: read before its recurrence starts, and assigned from the final state. CALL_ONCE runs
+the graph that gives all of them their first values, and the signature ``reset`` runs the same graph again.
+Variable tensors would do for the fused ops, but no signature can reset those, and a loop cannot write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from converter.emit import Emitter, dims
+from converter.errors import ConversionError, Rejection
+from converter.ir import Array, DType, Graph, Program, Recurrence, Signature, TensorType, TfliteOp, Value
+from converter.passes.open_states import OpenState, open_states, start_from
+
+RESET = "reset"
+"""The key of the signature that puts every state back to where it starts."""
+
+_BACKWARD = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
+
+
+def keep_state(program: Program) -> Program:
+    """Keep the open states of the main graph in resource variables, with a signature ``reset``.
+
+    Raises ConversionError if a recurrence cannot continue where the last invoke ended: its batch is unknown, it
+    runs backwards in time, or inside control flow.
+    """
+    rejections = list(_rejections(program))
+    if rejections:
+        raise ConversionError("the state cannot be kept from one invoke to the next", rejections)
+    kept = list(open_states(program))
+    if not kept:
+        return program
+    reset = len(program.graphs)
+    emitter = Emitter(
+        RESET, {value.name for value in program.main.values()} | {state.initial.name for state in kept}
+    )
+    emitter.ops.append(TfliteOp("CALL_ONCE", (), (), "CallOnceOptions", {"initSubgraphIndex": reset}))
+    handles = {state.name: _handle(state.name, emitter) for state in kept}
+    for state in kept:
+        emitter.op("READ_VARIABLE", [handles[state.name]], state.initial, options_type="ReadVariableOptions")
+    emitter.ops += start_from(program.main.ops, kept)
+    for state in kept:
+        _assign(handles[state.name], state.final, emitter)
+    signatures = (program.signature, Signature(RESET, (), (), reset), *program.signatures[1:])
+    graphs = (replace(program.main, ops=tuple(emitter.ops)), *program.graphs[1:], _reset_graph(kept))
+    return replace(program, graphs=graphs, signatures=signatures)
+
+
+def _rejections(program: Program) -> Iterator[Rejection]:
+    backward: set[Value] = set()
+    for op in program.main.ops:
+        reverses = isinstance(op, TfliteOp) and op.builtin in _BACKWARD
+        if isinstance(op, Recurrence):
+            yield from _recurrence_rejections(op, is_backward=op.x in backward)
+        if reverses or backward.intersection(op.operands):
+            backward.update(op.results)
+    for graph in program.graphs[1:]:
+        for inner in graph.ops:
+            if isinstance(inner, Recurrence):
+                yield Rejection(
+                    "streaming-in-control-flow",
+                    inner.place,
+                    "the recurrence runs inside a tf.while_loop or tf.cond",
+                    "call dynamic_rnn outside of it",
+                )
+
+
+def _recurrence_rejections(op: Recurrence, *, is_backward: bool) -> Iterator[Rejection]:
+    if op.batch is None:
+        yield Rejection(
+            "streaming-dynamic-batch",
+            op.place,
+            "the state has a row for each row of the batch, and the batch is unknown",
+            "fix the batch in the input signature, usually to 1",
+        )
+    if is_backward:
+        yield Rejection(
+            "streaming-backwards",
+            op.place,
+            "the recurrence runs from the end of its input to the start, so it cannot go on in the next chunk",
+            "use state='stateless' with whole sequences",
+        )
+
+
+def _reset_graph(kept: Sequence[OpenState]) -> Graph:
+    emitter = Emitter(RESET, set())
+    for state in kept:
+        _assign(_handle(state.name, emitter), emitter.weights(state.name, _start(state)), emitter)
+    return Graph(RESET, (), (), tuple(emitter.ops))
+
+
+def _start(state: OpenState) -> Array:
+    """Return what a state starts from, a row for each row of the batch."""
+    start = np.zeros(1, np.float32) if state.start is None or state.start.data is None else state.start.data
+    return np.broadcast_to(start, dims(state.initial))  # type: ignore[arg-type]  # _rejections saw that it is static
+
+
+def _handle(name: str, emitter: Emitter) -> Value:
+    handle = Value(emitter.name(f"{name}_handle"), TensorType(DType.RESOURCE, ()))
+    options = {"container": "", "sharedName": name}
+    return emitter.op("VAR_HANDLE", [], handle, options, options_type="VarHandleOptions")
+
+
+def _assign(handle: Value, value: Value, emitter: Emitter) -> None:
+    emitter.ops.append(TfliteOp("ASSIGN_VARIABLE", (handle, value), (), "AssignVariableOptions"))
