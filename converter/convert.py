@@ -11,12 +11,13 @@ from typing import Any
 from converter.errors import ConversionError, InvalidProgramError, Rejection
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
+from converter.importers.keras import from_keras_model, is_keras_file, is_keras_model, load_keras_file
 from converter.importers.saved_model import load_function
 from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Program, TfliteOp, verify
 from converter.lowering import lower
-from converter.options import AUTO, ConvertOptions
+from converter.options import AUTO, ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, prepare, run_passes
 from converter.report import LoweringRecord, Report
@@ -41,12 +42,19 @@ class Converted:
 
 
 def convert(
-    source: Any, *, lowering: str = AUTO, state: str = "stateless", signature_key: str | None = None
+    source: Any,
+    *,
+    lowering: str = AUTO,
+    state: str = "stateless",
+    signature_key: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
     Args:
-        source: a ``tf.function`` with an input signature, a concrete function, or the directory of a SavedModel.
+        source: a ``tf.function`` with an input signature, a concrete function, the directory of a SavedModel, a
+            model of Keras 3 or tf_keras, or the ``.keras`` or ``.h5`` file of one.
         lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
             to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
@@ -54,6 +62,8 @@ def convert(
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
             invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
+        custom_objects: classes and functions that a Keras file names, as for Keras' ``load_model``.
+        safe_mode: refuse a Keras file that brings its own code (Lambda layers), instead of running it.
 
     Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
     sources give equal bytes.
@@ -63,14 +73,31 @@ def convert(
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
     options = ConvertOptions.parse(lowering=lowering, state=state)
-    function = open_source(source, signature_key=signature_key)
-    return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
+    function = open_source(source, signature_key=signature_key, custom_objects=custom_objects, safe_mode=safe_mode)
+    program = import_tflite(function.to_tflite(), source=function.name)
+    _refuse_variables(program)
+    converted = compile_program(program, options)
+    notes = function.notes if options.state is StatePolicy.STATELESS else ()
+    return replace(converted, report=replace(converted.report, notes=notes))
 
 
-def open_source(source: Any, *, signature_key: str | None = None) -> FlatFunction:
-    """Return the TensorFlow function that ``source`` (see `convert`) stands for. Raises SourceError."""
+def open_source(
+    source: Any,
+    *,
+    signature_key: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+) -> FlatFunction:
+    """Return the TensorFlow function that ``source`` stands for; arguments are those of `convert`.
+
+    Raises SourceError, and ConversionError for a Keras model of another precision than float32.
+    """
     if isinstance(source, FlatFunction):
         return source
+    if is_keras_model(source):
+        return from_keras_model(source)
+    if isinstance(source, str | os.PathLike) and is_keras_file(Path(source)):
+        return load_keras_file(Path(source), custom_objects=custom_objects, safe_mode=safe_mode)
     if isinstance(source, str | os.PathLike):
         return load_function(Path(source), signature_key=signature_key)
     return flatten_function(source)
@@ -101,6 +128,22 @@ def _records(choices: Iterable[Choice]) -> tuple[LoweringRecord, ...]:
         for choice in choices
         if choice.op.lowering is not None
     )
+
+
+def _refuse_variables(program: Program) -> None:
+    """Raise ConversionError if TFLiteConverter left a weight as a variable: nothing would set it in the file."""
+    rejections = [
+        Rejection(
+            "constant-weights",
+            op.name,
+            "a variable of the model is no constant, because the model changes it while it runs",
+            "convert the model at inference, with variables that it only reads",
+        )
+        for op in program.ops()
+        if isinstance(op, TfliteOp) and op.builtin == "VAR_HANDLE"
+    ]
+    if rejections:
+        raise ConversionError("the model keeps something from one run to the next", rejections)
 
 
 def _refuse_foreign_ops(program: Program) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 
 from converter.convert import Converted, open_source
 from converter.flatbuffer import read_file, read_model
+from converter.importers.keras import is_keras_model
 from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value
 from tflite_rnn.runtime import (
     CheckError,
     ParityReport,
     Progress,
-    Reference,
     Runtime,
     Signature,
     TensorSpec,
@@ -38,6 +38,8 @@ def check(
     atol: float = 1e-5,
     rtol: float = 1e-5,
     signature_key: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
     seed: int = 0,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
@@ -54,6 +56,7 @@ def check(
         invokes: how often each input is run in a row; the answers must be equal bit for bit.
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
         signature_key: which signature of a SavedModel is the reference.
+        custom_objects, safe_mode: how a Keras file is read; see `convert`.
         seed: seed of the random inputs.
         pool: workers to use and leave running; workers of its own if not given.
         progress: called before each step of the comparison.
@@ -65,7 +68,13 @@ def check(
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
     model = model_bytes(converted)
-    reference, names = _open_reference(against, signature_key)
+    if _is_plain_function(against):
+        reference, names = against, None
+    else:
+        reference = open_source(
+            against, signature_key=signature_key, custom_objects=custom_objects, safe_mode=safe_mode
+        )
+        names = reference.input_names
     program = read_model(model, source=_describe(converted))
     _check_inputs(program.signature.inputs, names)
     cases = inputs if inputs is not None else _example_cases(program, seed)
@@ -93,17 +102,9 @@ def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
     return str(model) if isinstance(model, str | os.PathLike) else "the model"
 
 
-def _open_reference(against: Any, signature_key: str | None) -> tuple[Reference, tuple[str, ...] | None]:
-    """Return the reference, and its input names if they are known before it is called."""
-    if _is_plain_function(against):
-        return against, None
-    function = open_source(against, signature_key=signature_key)
-    return function, function.input_names
-
-
 def _is_plain_function(against: Any) -> bool:
     is_tensorflow = isinstance(against, FlatFunction) or type(against).__module__.startswith("tensorflow.")
-    return callable(against) and not is_tensorflow
+    return callable(against) and not is_tensorflow and not is_keras_model(against)
 
 
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:

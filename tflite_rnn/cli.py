@@ -56,7 +56,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("source", metavar="SAVED_MODEL_DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SAVED_MODEL_DIR|KERAS_FILE", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -87,6 +87,7 @@ def main() -> None:
     help="stateless starts anew at every invoke; explicit makes inputs and outputs of every state; "
     "streaming keeps states from one invoke to the next, until the signature reset is run.",
 )
+@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
 @click.option(
     "--report",
     "report_file",
@@ -96,15 +97,22 @@ def main() -> None:
 )
 @_reports_errors
 def convert(
-    source: Path, output: Path, signature_key: str | None, lowering: str, state: str, report_file: Path | None
+    source: Path,
+    output: Path,
+    signature_key: str | None,
+    lowering: str,
+    state: str,
+    unsafe: bool,
+    report_file: Path | None,
 ) -> None:
-    """Convert a SavedModel to a .tflite of builtin ops.
+    """Convert a SavedModel or a Keras file (.keras, .h5) to a .tflite of builtin ops.
 
     Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
 
     \b
     Example:
       tflite-rnn convert saved_model/ -o model.tflite
+      tflite-rnn convert model.keras -o model.tflite
     """
     for place in (output, report_file):
         if place is not None:
@@ -114,7 +122,9 @@ def convert(
     with console.status(f"converting {source}"):
         import_tensorflow()
         with quiet_stderr():
-            converted = tflite_rnn.convert(source, lowering=lowering, state=state, signature_key=signature_key)
+            converted = tflite_rnn.convert(
+                source, lowering=lowering, state=state, signature_key=signature_key, safe_mode=not unsafe
+            )
     converted.save(output)
     if report_file is not None:
         write_atomically(report_file, (json.dumps(converted.report.to_dict(), indent=2) + "\n").encode())
@@ -139,10 +149,11 @@ def inspect(model: Path) -> None:
 @click.option(
     "--against",
     required=True,
-    metavar="SAVED_MODEL_DIR",
+    metavar="SAVED_MODEL_DIR|KERAS_FILE",
     type=click.Path(path_type=Path),
-    help="The float reference: the SavedModel that the file was converted from.",
+    help="The float reference: the SavedModel or Keras file that the model was converted from.",
 )
+@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
 @click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
 @click.option(
     "--runtime",
@@ -168,6 +179,7 @@ def inspect(model: Path) -> None:
 def check(
     model: Path,
     against: Path,
+    unsafe: bool,
     signature_key: str | None,
     labels: tuple[str, ...],
     inputs_file: Path | None,
@@ -203,6 +215,7 @@ def check(
             atol=atol,
             rtol=rtol,
             signature_key=signature_key,
+            safe_mode=not unsafe,
             seed=seed,
             progress=progress,
         )

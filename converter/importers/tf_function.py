@@ -37,7 +37,7 @@ class FlatFunction:
     output_names: tuple[str, ...]
     keepalive: Any = None
     marked: Any = None
-    """The same function with recurrences marked, if ``concrete`` has them as they were found: what is converted."""
+    """What is converted, if not ``concrete``: the same function with its recurrences marked."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the source was read."""
 
@@ -97,12 +97,16 @@ class FlatFunction:
 
         specs = [
             tf.TensorSpec(leaf.shape, leaf.dtype, name)
-            for name, leaf in zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True)
+            for name, leaf in zip(
+                self.input_names, _specs(self._converted.structured_input_signature), strict=True
+            )
         ]
 
         @tf.function(input_signature=specs, autograph=False)
         def flat(*tensors: Any) -> dict[str, Any]:
-            return {name: tf.identity(tensor) for name, tensor in self._call(self._converted, list(tensors)).items()}
+            return {
+                name: tf.identity(tensor) for name, tensor in self._call(self._converted, list(tensors)).items()
+            }
 
         return flat
 

@@ -16,7 +16,19 @@ ALIASES: Mapping[str, Activation] = {
 }
 """Names under which Keras has a function that `Activation` has under another."""
 
-OF_TENSORFLOW = ("elu", "gelu", "leaky_relu", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh")
+OF_TENSORFLOW = (
+    "elu",
+    "gelu",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+)
 """Functions of ``tf.nn`` that are those of the same name in Keras."""
 
 
@@ -24,8 +36,8 @@ OF_TENSORFLOW = ("elu", "gelu", "leaky_relu", "relu", "relu6", "selu", "sigmoid"
 class Library:
     """What one generation of Keras calls its cells and its activation functions.
 
-    ``kinds`` has the kind of `converter.marker` for each class of cells: of exactly these classes, for a subclass may
-    compute anything. ``stacks`` are the classes that run several cells, one after the other.
+    ``kinds`` has the kind of `converter.marker` for each class of cells: of exactly these classes, for a subclass
+    may compute anything. ``stacks`` are the classes that run several cells, one after the other.
     """
 
     kinds: Mapping[type, str]
@@ -100,7 +112,7 @@ def activation_functions(
     """
     import tensorflow as tf
 
-    known = {entry.value: entry for entry in Activation} | ALIASES | renamed
+    known = {**{entry.value: entry for entry in Activation}, **ALIASES, **renamed}
     wanted = set(names) or set(known)
     found = {getattr(module, name): known[name] for name in sorted(wanted) if hasattr(module, name)}
     of_tensorflow = {getattr(tf.nn, name): known[name] for name in OF_TENSORFLOW}

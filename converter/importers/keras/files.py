@@ -19,7 +19,6 @@ from converter.importers.keras.stored_config import (
     check_safe,
     for_keras2,
     has_cudnn,
-    needs_keras2,
 )
 from converter.importers.tf_function import FlatFunction
 
@@ -59,10 +58,9 @@ class StoredModel:
     @property
     def is_for_keras2(self) -> bool:
         """Whether only Keras 2 reads the file as it was meant."""
-        if int(self.keras_version.partition(".")[0]) >= 3:
-            return False
-        # Archives of Keras 2 keep their weights under other names than Keras 3 looks for.
-        return not self.is_hdf5 or needs_keras2(self.config)
+        # Keras 3 knows neither all their options (time_major) nor the names of their weights, and it computes
+        # another hard_sigmoid.
+        return int(self.keras_version.partition(".")[0]) < 3
 
 
 def is_keras_file(path: Path) -> bool:
@@ -75,11 +73,13 @@ def load_keras_file(
 ) -> FlatFunction:
     """Return the function of the model in a ``.keras`` or HDF5 file, its recurrent layers marked.
 
-    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` nothing that is
-    in the file is run: code of Lambda layers, modules that are neither Keras' own nor in ``custom_objects``.
+    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` nothing
+    that is in the file is run: neither code of Lambda layers nor modules that are not Keras' own. What is in
+    ``custom_objects`` is trusted.
 
     Raises:
-        SourceError: the file is missing, damaged, holds no model, would run code, or needs a Keras that is missing.
+        SourceError: the file is missing, damaged, holds no model, would run code, or needs tf_keras, which is not
+            installed.
         ConversionError: see `from_keras_model`.
     """
     stored = _read(path)
@@ -124,7 +124,9 @@ def _read_hdf5(path: Path) -> tuple[Json, str]:
     try:
         with h5py.File(path, "r") as file:
             attributes = {name: file.attrs[name] for name in file.attrs}
-            is_weights = "layer_names" in attributes or "layers" in file or "_layer_checkpoint_dependencies" in file
+            is_weights = (
+                "layer_names" in attributes or "layers" in file or "_layer_checkpoint_dependencies" in file
+            )
     except DAMAGE as error:
         raise SourceError(f"{path}: not an HDF5 file, or damaged: {_first_line(error)}") from error
     if "model_config" in attributes:
@@ -134,8 +136,8 @@ def _read_hdf5(path: Path) -> tuple[Json, str]:
             raise SourceError(f"{path}: damaged: its model_config is no JSON: {error}") from error
     if is_weights:
         raise SourceError(
-            f"{path}: the file holds weights only, no model: build the model in Python, load_weights() the file, and "
-            "convert the model"
+            f"{path}: the file holds weights only, no model: build the model in Python, load_weights() the file, "
+            "and convert the model"
         )
     raise SourceError(f"{path}: an HDF5 file, but not a Keras model: it has no model_config")
 
@@ -158,8 +160,8 @@ def _load(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: boo
 def _check_keras2(stored: StoredModel) -> None:
     if importlib.util.find_spec("tf_keras") is None:
         raise SourceError(
-            f"{stored.path}: written by Keras {stored.keras_version}, and Keras 3 would not compute the same or cannot "
-            "read it: pip install tf_keras"
+            f"{stored.path}: written by Keras {stored.keras_version}, which Keras 3 does not read as it was meant: "
+            "pip install tf_keras"
         )
 
 

@@ -47,7 +47,7 @@ def is_markable(sequences: Any, mask: Any) -> bool:
 
 
 def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
-    """Run a loop as one marked op: returns outputs like ``sequences`` and the final state, flat, in Keras' order."""
+    """Run a loop as one marked op; returns its outputs, and the final state like the initial one."""
     import tensorflow as tf
 
     leaves = loop.cell.spec.leaves()

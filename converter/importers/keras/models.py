@@ -99,7 +99,7 @@ def _check_precision(model: Any) -> None:
         raise ConversionError("cannot convert the model", rejections)
 
 
-# --- how models are called -----------------------------------------------------------------------------------------
+# --- how models are called -----------------------------------------------------------------------------------
 
 
 def _call_of_keras3(model: Any) -> Call:
@@ -163,9 +163,7 @@ def _call_of_keras2(model: Any) -> Call:
 
     if not model._is_graph_network:
         return _call_of_subclass2(model)
-    specs = [
-        _spec(model, tensor, not isinstance(tensor.type_spec, tf.TensorSpec)) for tensor in model.inputs
-    ]
+    specs = [_spec(model, tensor, not isinstance(tensor.type_spec, tf.TensorSpec)) for tensor in model.inputs]
 
     def run(tensors: Sequence[Any]) -> Any:
         return model(tf.nest.pack_sequence_as(model._nested_inputs, list(tensors)), training=False)
@@ -210,7 +208,7 @@ def _output_names(structure: Any, layers: Sequence[str], flatten: Callable[[Any]
     return tuple(layers)
 
 
-# --- traces --------------------------------------------------------------------------------------------------------
+# --- traces --------------------------------------------------------------------------------------------------
 
 
 def _traced(model: Any, call: Call) -> FlatFunction:

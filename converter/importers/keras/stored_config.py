@@ -1,4 +1,4 @@
-"""The configuration inside a Keras file: what it would have run, which Keras reads it, and cuDNN layers without cuDNN.
+"""The configuration inside a Keras file: what reading it would run, and how tf_keras reads an old one rightly.
 
 A configuration is the JSON that Keras writes: dictionaries with a ``class_name`` and a ``config``, nested.
 """
@@ -12,42 +12,13 @@ from converter.errors import SourceError
 
 Json: TypeAlias = Any
 
-ALIKE = frozenset(
-    {
-        "Activation",
-        "Add",
-        "Average",
-        "Bidirectional",
-        "Concatenate",
-        "Dense",
-        "Dropout",
-        "Embedding",
-        "Flatten",
-        "Functional",
-        "GRU",
-        "InputLayer",
-        "LSTM",
-        "Masking",
-        "Maximum",
-        "Model",
-        "Multiply",
-        "RepeatVector",
-        "Reshape",
-        "Sequential",
-        "SimpleRNN",
-        "SpatialDropout1D",
-        "TimeDistributed",
-    }
-)
-"""Classes whose configuration of Keras 2 means the same to Keras 3, as long as `_means_another` finds nothing."""
-
 FUNCTION_MODULES = frozenset({"activations", "builtins", "constraints", "initializers", "losses", "metrics"})
 """Last names of the modules whose functions a file may name."""
 
 FOREIGN_OPS = frozenset({"io", "numpy_function", "py_func", "py_function", "raw_ops"})
 """Parts of names of TensorFlow functions that do more than compute."""
 
-CUDNN = {
+CUDNN: Mapping[str, tuple[str, Mapping[str, Json]]] = {
     "CuDNNLSTM": ("LSTM", {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}),
     "CuDNNGRU": (
         "GRU",
@@ -57,7 +28,7 @@ CUDNN = {
 """Layers that only run on cuDNN, and those that compute the same anywhere."""
 
 
-OLD_DEFAULTS = {
+OLD_DEFAULTS: Mapping[str, Mapping[str, Json]] = {
     "LSTM": {"recurrent_activation": "hard_sigmoid"},
     "GRU": {"recurrent_activation": "hard_sigmoid", "reset_after": False},
 }
@@ -75,11 +46,6 @@ def check_safe(config: Json, place: str, custom_objects: Collection[str]) -> Non
             )
 
 
-def needs_keras2(config: Json) -> bool:
-    """Tell whether Keras 3 would read this configuration of Keras 2 differently, or not at all."""
-    return any(_means_another(entry) for entry in _objects(config))
-
-
 def for_keras2(config: Json) -> Json:
     """Return ``config`` as tf_keras reads it rightly.
 
@@ -88,7 +54,7 @@ def for_keras2(config: Json) -> Json:
     """
     if isinstance(config, Mapping):
         changed = {key: for_keras2(value) for key, value in config.items()}
-        kind, options = changed.get("class_name"), changed.get("config")
+        kind, options = str(changed.get("class_name")), changed.get("config")
         if kind in CUDNN and isinstance(options, Mapping):
             name, meant = CUDNN[kind]
             return {**changed, "class_name": name, "config": {**options, **meant}}
@@ -139,28 +105,9 @@ def _foreign_module(entry: Mapping[str, Any], kind: str, custom_objects: Collect
     name = str(entry.get("config")) if kind == "function" else kind
     if module is None or {name, str(registered)} & set(custom_objects):
         return None
-    root, _, last = str(module).partition(".")[0], None, str(module).rpartition(".")[2]
-    if kind == "function" and last not in FUNCTION_MODULES:
+    parts = str(module).split(".")
+    if kind == "function" and parts[-1] not in FUNCTION_MODULES:
         return f"it names the function {name!r} of the module {module!r}"
-    if root not in ("builtins", "keras", "tf_keras"):
+    if parts[0] not in ("builtins", "keras", "tf_keras"):
         return f"it names the class {name!r} of the module {module!r}, which is not Keras' own"
     return None
-
-
-def _means_another(entry: Mapping[str, Any]) -> bool:
-    kind, options = entry["class_name"], entry.get("config")
-    if kind not in ALIKE:
-        # Initializers, regularizers and the like have class names, too, but they are not layers of a model.
-        return not _is_part_of_a_layer(kind)
-    if not isinstance(options, Mapping):
-        return False
-    if "hard_sigmoid" in (options.get("activation"), options.get("recurrent_activation")):
-        return True
-    if kind in ("GRU", "LSTM") and "recurrent_activation" not in options:
-        return True
-    return bool(options.get("time_major")) or (kind == "GRU" and "reset_after" not in options)
-
-
-def _is_part_of_a_layer(kind: str) -> bool:
-    endings = ("Uniform", "Normal", "Scaling", "Initializer", "Zeros", "Ones", "Constant", "Orthogonal", "Policy")
-    return kind.endswith(endings) or kind in ("L1", "L2", "L1L2", "MaxNorm", "UnitNorm", "NonNeg", "Identity")
