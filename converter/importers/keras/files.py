@@ -12,14 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
+from converter.importers.keras.cudnn import cudnn_layers
 from converter.importers.keras.models import from_keras_model
-from converter.importers.keras.stored_config import (
-    CUDNN,
-    Json,
-    check_safe,
-    for_keras2,
-    has_cudnn,
-)
+from converter.importers.keras.stored_config import Json, check_safe, for_keras2
 from converter.importers.tf_function import FlatFunction
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -160,7 +155,7 @@ def _load(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: boo
 def _check_keras2(stored: StoredModel) -> None:
     if importlib.util.find_spec("tf_keras") is None:
         raise SourceError(
-            f"{stored.path}: written by Keras {stored.keras_version}, which Keras 3 does not read as it was meant: "
+            f"{stored.path}: of Keras {stored.keras_version}, and Keras 3 would not read it as it was meant: "
             "pip install tf_keras"
         )
 
@@ -170,9 +165,8 @@ def _load_with_keras2(stored: StoredModel, custom_objects: dict[str, Any], *, sa
 
     path = str(stored.path)
     if not stored.is_hdf5:
-        if has_cudnn(stored.config):
-            raise SourceError(f"{path}: layers of {' and '.join(CUDNN)} are read from HDF5 files only")
-        return tf_keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe_mode)
+        objects = {**cudnn_layers(), **custom_objects}
+        return tf_keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=safe_mode)
     with tf_keras.utils.custom_object_scope(custom_objects):
         model = tf_keras.models.model_from_config(for_keras2(stored.config))
     # This also turns weights in cuDNN's layout into that of the ordinary layers.
@@ -181,4 +175,4 @@ def _load_with_keras2(stored: StoredModel, custom_objects: dict[str, Any], *, sa
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.300}"

@@ -9,6 +9,7 @@ from typing import Any
 from converter.errors import ConversionError, Rejection, SourceError
 from converter.flatbuffer import unique_name
 from converter.importers.keras import keras2, keras3
+from converter.importers.keras.cudnn import runs_anywhere
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
 
 LIBRARIES = ("keras", "tf_keras")
@@ -35,14 +36,16 @@ def from_keras_model(model: Any) -> FlatFunction:
     that the model returns. The model is not changed. Stateful layers start from zero.
 
     Raises:
-        SourceError: the model has not been built, takes tensors that are ragged or sparse, or is of another
-            backend than TensorFlow.
+        SourceError: the model has not been built, takes tensors that are ragged or sparse, is of another backend
+            than TensorFlow, or has layers that only run on cuDNN and cannot be built once more.
         ConversionError: a layer computes in another precision than float32.
     """
     is_keras3 = _library_of(model) == "keras"
     if is_keras3:
         _check_backend(model)
     _check_built(model)
+    if not is_keras3:
+        model = runs_anywhere(model)
     family = keras3 if is_keras3 else keras2
     _check_precision(model)
     call = _call_of_keras3(model) if is_keras3 else _call_of_keras2(model)

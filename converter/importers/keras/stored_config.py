@@ -57,18 +57,14 @@ def for_keras2(config: Json) -> Json:
         kind, options = str(changed.get("class_name")), changed.get("config")
         if kind in CUDNN and isinstance(options, Mapping):
             name, meant = CUDNN[kind]
-            return {**changed, "class_name": name, "config": {**options, **meant}}
+            module = {"module": "keras.layers"} if "module" in changed else {}
+            return {**changed, **module, "class_name": name, "config": {**options, **meant}}
         if kind in OLD_DEFAULTS and isinstance(options, Mapping):
             return {**changed, "config": {**OLD_DEFAULTS[kind], **options}}
         return changed
     if isinstance(config, list | tuple):
         return [for_keras2(value) for value in config]
     return config
-
-
-def has_cudnn(config: Json) -> bool:
-    """Tell whether any layer only runs on cuDNN."""
-    return any(entry["class_name"] in CUDNN for entry in _objects(config))
 
 
 def _objects(config: Json) -> Iterator[Mapping[str, Any]]:
