@@ -8,21 +8,14 @@ from converter.errors import SourceError
 from converter.importers.keras.stored_config import for_keras2
 
 
-def cudnn_layers() -> dict[str, type]:
-    """Return the layers that tf_keras has, but does not find by their names when it loads an archive."""
-    from tf_keras.src.layers.rnn.cudnn_gru import CuDNNGRU
-    from tf_keras.src.layers.rnn.cudnn_lstm import CuDNNLSTM
-
-    return {"CuDNNGRU": CuDNNGRU, "CuDNNLSTM": CuDNNLSTM}
-
-
 def runs_anywhere(model: Any) -> Any:
     """Return a model of tf_keras that computes the same without cuDNN; ``model`` itself if it has no such layer.
 
     Raises SourceError for a subclassed model with such layers: only Keras' own kinds can be built once more.
     """
-    kinds = tuple(cudnn_layers().values())
-    if not any(isinstance(layer, kinds) for layer in model._flatten_layers()):
+    from tf_keras.src.layers.rnn.base_cudnn_rnn import _CuDNNRNN
+
+    if not any(isinstance(layer, _CuDNNRNN) for layer in model._flatten_layers()):
         return model
     if not model._is_graph_network:
         raise SourceError(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
-from converter.importers.keras.cudnn import cudnn_layers
 from converter.importers.keras.models import from_keras_model
 from converter.importers.keras.stored_config import Json, check_safe, for_keras2
 from converter.importers.tf_function import FlatFunction
@@ -165,8 +164,7 @@ def _load_with_keras2(stored: StoredModel, custom_objects: dict[str, Any], *, sa
 
     path = str(stored.path)
     if not stored.is_hdf5:
-        objects = {**cudnn_layers(), **custom_objects}
-        return tf_keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=safe_mode)
+        return tf_keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe_mode)
     with tf_keras.utils.custom_object_scope(custom_objects):
         model = tf_keras.models.model_from_config(for_keras2(stored.config))
     # This also turns weights in cuDNN's layout into that of the ordinary layers.

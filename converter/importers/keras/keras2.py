@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from converter.importers.keras.cells import Library, activation_functions, describe
+from converter.importers.keras.distributing import distributed_call
 from converter.importers.keras.marking import LayerLoop, is_markable, last_output, run_marked
 from converter.importers.keras.overriding import overridden
 from converter.ir import Activation
@@ -20,11 +21,17 @@ from converter.ir import Activation
 @contextmanager
 def tracing(model: Any, *, marked: bool) -> Iterator[None]:
     """Have the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``, for a while."""
+    import tf_keras
+
     with ExitStack() as stack:
         for layer in recurrent_layers(model):
             stack.enter_context(overridden(layer, "_stateful", False))
             if marked and type(layer).call in _calls_of_keras():
                 stack.enter_context(overridden(layer, "call", _marked_call(layer)))
+        for layer in _time_distributed(model) if marked else ():
+            functions = [*_library().activations, tf_keras.activations.softmax]
+            call = distributed_call(layer, tf_keras.layers.Dense, functions)
+            stack.enter_context(overridden(layer, "call", call))
         yield
 
 
@@ -51,6 +58,12 @@ def _library() -> Library:
         stacks=(layers.StackedRNNCells,),
         activations=activation_functions(activations, {"hard_sigmoid": Activation.KERAS2_HARD_SIGMOID}),
     )
+
+
+def _time_distributed(model: Any) -> list[Any]:
+    import tf_keras
+
+    return [layer for layer in model._flatten_layers() if type(layer) is tf_keras.layers.TimeDistributed]
 
 
 @functools.cache

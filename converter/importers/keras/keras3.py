@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from converter.importers.keras.cells import Library, activation_functions, describe
+from converter.importers.keras.distributing import distributed_call
 from converter.importers.keras.marking import LayerLoop, is_markable, last_output, run_marked
 from converter.importers.keras.overriding import overridden
 
@@ -15,12 +16,19 @@ from converter.importers.keras.overriding import overridden
 @contextmanager
 def tracing(model: Any, *, marked: bool) -> Iterator[None]:
     """Have the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``, for a while."""
+    import keras
+
     library = _library()
     with ExitStack() as stack:
         for layer in recurrent_layers(model):
             stack.enter_context(overridden(layer, "stateful", False))
+            # Keras would draw masks for dropout, which it does not use at inference, and so move its random state.
+            stack.enter_context(overridden(layer, "_maybe_config_dropout_masks", lambda *_: None))
             if marked and _has_loop_of_keras(layer):
                 stack.enter_context(overridden(layer, "inner_loop", functools.partial(_run, layer, library)))
+        for layer in _time_distributed(model) if marked else ():
+            call = distributed_call(layer, keras.layers.Dense, [*library.activations, *_on_the_last_axis()])
+            stack.enter_context(overridden(layer, "call", call))
         yield
 
 
@@ -44,6 +52,18 @@ def _library() -> Library:
             **activation_functions(keras.ops, {}, names=("relu", "sigmoid", "tanh")),
         },
     )
+
+
+def _on_the_last_axis() -> tuple[Any, ...]:
+    from keras import activations
+
+    return activations.softmax, activations.log_softmax
+
+
+def _time_distributed(model: Any) -> list[Any]:
+    import keras
+
+    return [layer for layer in model._flatten_layers() if type(layer) is keras.layers.TimeDistributed]
 
 
 def _has_loop_of_keras(layer: Any) -> bool:
