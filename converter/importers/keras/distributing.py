@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 
-def distributed_call(layer: Any, dense: type, activations: Collection[Callable[..., Any]]) -> Callable[..., Any]:
+def distributed_call(
+    layer: Any, dense: type[Any], activations: Collection[Callable[..., Any]]
+) -> Callable[..., Any]:
     """Return what stands in for ``layer.call``.
 
     A ``dense`` layer with one of these ``activations``, which work on the last axis or on each element, is called
