@@ -15,12 +15,13 @@ from converter.importers.keras import from_keras_model, is_keras_file, is_keras_
 from converter.importers.saved_model import load_function
 from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_model import import_tflite
-from converter.ir import Program, TfliteOp, verify
+from converter.ir import Bidirectional, Program, TfliteOp, verify
 from converter.lowering import lower
 from converter.options import AUTO, ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
-from converter.passes.pipeline import CANONICALIZE, CLEAN_UP, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.report import LoweringRecord, Report
+from converter.targets import RULES, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
@@ -46,6 +47,8 @@ def convert(
     *,
     lowering: str = AUTO,
     state: str = "stateless",
+    target: str = "litert",
+    pair_directions: bool = True,
     signature_key: str | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     safe_mode: bool = True,
@@ -61,6 +64,11 @@ def convert(
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
             invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
+        target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
+            ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
+            ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
+        pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
+            both directions, where that is exact; two ops otherwise.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
         custom_objects: classes and functions that a Keras file names, as for Keras' ``load_model``.
         safe_mode: refuse a Keras file that brings its own code (Lambda layers), instead of running it.
@@ -72,7 +80,7 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state)
+    options = ConvertOptions.parse(lowering=lowering, state=state, target=target, pair_directions=pair_directions)
     function = open_source(source, signature_key=signature_key, custom_objects=custom_objects, safe_mode=safe_mode)
     program = import_tflite(function.to_tflite(), source=function.name)
     _refuse_variables(program)
@@ -109,22 +117,33 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     program = run_passes(program, CANONICALIZE)
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
-    lowered = verify(lower(prepared), after="lowering")
-    lowered = run_passes(lowered, CLEAN_UP)
+    joining = pairing(options)
+    paired = run_passes(prepared, joining)
+    lowered = verify(lower(paired), after="lowering")
+    finish = clean_up(options)
+    lowered = run_passes(lowered, finish)
     _refuse_foreign_ops(lowered)
+    _refuse_beyond_target(lowered, options.target)
     model = build_model(replace(lowered, description=DESCRIPTION))
     report = Report(
-        lowerings=_records(explain_lowering(prepared, options)),
-        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *CLEAN_UP)),
+        lowerings=_records(explain_lowering(prepared, options), paired),
+        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
     )
     return Converted(model, prepared, report)
 
 
-def _records(choices: Iterable[Choice]) -> tuple[LoweringRecord, ...]:
+def _records(choices: Iterable[Choice], paired: Program) -> tuple[LoweringRecord, ...]:
+    pairs = [op for op in paired.ops() if isinstance(op, Bidirectional)]
+    joined = {direction.name for op in pairs for direction in (op.forward, op.backward)}
     return tuple(
-        LoweringRecord(choice.op.name, str(choice.op.cell), choice.op.lowering.value, choice.refused)
+        LoweringRecord(
+            choice.op.name,
+            str(choice.op.cell),
+            "bidirectional" if choice.op.name in joined else choice.op.lowering.value,
+            choice.refused,
+        )
         for choice in choices
         if choice.op.lowering is not None
     )
@@ -159,6 +178,12 @@ def _refuse_foreign_ops(program: Program) -> None:
     ]
     if rejections:
         raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+
+
+def _refuse_beyond_target(program: Program, target: Target) -> None:
+    rejections = list(target_rejections(program, target))
+    if rejections:
+        raise ConversionError(f"the model does not run on {RULES[target].title}", rejections)
 
 
 def _checked_op_counts(model: bytes, expected: Mapping[str, int]) -> dict[str, int]:

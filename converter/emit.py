@@ -182,8 +182,12 @@ class Emitter:
         return self._reduce("SUM", x, axis, into, keep=False)
 
     def reduce_max(self, x: Value, axis: int, name: str) -> Value:
-        """Append a REDUCE_MAX over one axis, which the result does not have."""
-        return self._reduce("REDUCE_MAX", x, axis, name, keep=False)
+        """Append a REDUCE_MAX over one axis, which the result does not have.
+
+        Microcontrollers reduce floats only: whole numbers take that way, which is exact below 2^24.
+        """
+        numbers = self.cast(x, DType.FLOAT32, "numbers")
+        return self.cast(self._reduce("REDUCE_MAX", numbers, axis, "largest", keep=False), x.type.dtype, name)
 
     def mean(self, x: Value, axis: int, name: str) -> Value:
         """Append a MEAN over one axis, which the result keeps with size one."""
@@ -215,10 +219,16 @@ class Emitter:
 
     def first(self, x: Value, count: Value, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[:count]`` of the first axis; ``count`` is a vector of one int32."""
-        masks = {"beginMask": 1, "endMask": 0, "shrinkAxisMask": 0}
+        if count.data is None:
+            begin, end, rank = [0], count, 1
+        else:  # microcontrollers want a number for each axis
+            rank = len(dims(x))
+            begin = [0] * rank
+            end = self.integers(int(count.data[0]), *begin[1:])
+        masks = {"beginMask": (1 << rank) - 1, "endMask": (1 << rank) - 2, "shrinkAxisMask": 0}
         known = None if count.data is None else int(count.data[0])
         result = self._into(into, x, (known, *dims(x)[1:]))
-        operands = [x, self.integers(0), count, self.integers(1)]
+        operands = [x, self.integers(*begin), end, self.integers(*[1] * rank)]
         return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
 
     def cumulated(self, x: Value, axis: int, name: str) -> Value:
@@ -240,10 +250,13 @@ class Emitter:
         return self.op("CAST", [x], result, options, options_type="CastOptions")
 
     def expand_dims(self, x: Value, axis: int, name: str) -> Value:
-        """Append an EXPAND_DIMS."""
+        """Append an EXPAND_DIMS, or a RESHAPE, which microcontrollers have for every type, where one will do."""
         shape = list(dims(x))
         shape.insert(axis, 1)
         result = self.value(name, x, tuple(shape))
+        if shape.count(None) <= 1:
+            target = self.integers(*(-1 if dim is None else dim for dim in shape))
+            return self.op("RESHAPE", [x, target], result, options_type="ReshapeOptions")
         return self.op("EXPAND_DIMS", [x, self.integer(axis)], result, options_type="ExpandDimsOptions")
 
     # --- shapes ------------------------------------------------------------------------------------------------

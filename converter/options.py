@@ -7,6 +7,7 @@ from enum import Enum
 
 from converter.errors import TfliteRnnError
 from converter.ir import Lowering
+from converter.targets import TARGETS, Target
 
 AUTO = "auto"
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
@@ -30,15 +31,33 @@ STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """How to convert: ``lowering`` is the form that every recurrence takes, None the best exact one for each."""
+    """How to convert.
+
+    ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
+    makes one op of two fused recurrences that run over a sequence in both directions.
+    """
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
+    target: Target = Target.LITERT
+    pair_directions: bool = True
 
     @classmethod
-    def parse(cls, *, lowering: str = AUTO, state: str = StatePolicy.STATELESS.value) -> ConvertOptions:
+    def parse(
+        cls,
+        *,
+        lowering: str = AUTO,
+        state: str = StatePolicy.STATELESS.value,
+        target: str = Target.LITERT.value,
+        pair_directions: bool = True,
+    ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
-        for option, word, words in (("lowering", lowering, LOWERINGS), ("state", state, STATE_POLICIES)):
+        for option, word, words in (
+            ("lowering", lowering, LOWERINGS),
+            ("state", state, STATE_POLICIES),
+            ("target", target, TARGETS),
+        ):
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
-        return cls(lowering=None if lowering == AUTO else Lowering(lowering), state=StatePolicy(state))
+        form = None if lowering == AUTO else Lowering(lowering)
+        return cls(form, StatePolicy(state), Target(target), pair_directions)

@@ -136,6 +136,8 @@ def _spec(name: str, value: Value) -> TensorSpec:
 def _is_time_major(program: Program) -> bool:
     """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
     for op in program.ops():
-        if isinstance(op, TfliteOp) and op.builtin.startswith("UNIDIRECTIONAL_SEQUENCE_"):
+        if isinstance(op, TfliteOp) and op.builtin.startswith(
+            ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
+        ):
             return bool(op.options["timeMajor"])
     return False

@@ -1,6 +1,6 @@
-"""The command line: ``tflite-rnn convert``, ``inspect`` and ``check``.
+"""The command line: ``tflite-rnn convert``, ``inspect``, ``targets`` and ``check``.
 
-Exit status: 0 if all is well, 1 if a check found a difference, 2 if the input is bad.
+Exit status: 0 if all is well, 1 if a check or a judgement is against the model, 2 if the input is bad.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import tflite_rnn
 from converter.errors import SourceError, TfliteRnnError
 from converter.files import check_writable, write_atomically
 from converter.flatbuffer import read_file, read_model
+from converter.ir import Program
 from converter.options import AUTO, LOWERINGS, STATE_POLICIES
+from converter.targets import TARGETS, Target, target_rejections
 from tflite_rnn.console import import_tensorflow, quiet_stderr
-from tflite_rnn.runtime import RUNTIMES, ParityReport, Runtime
+from tflite_rnn.runtime import RUNTIMES, SPECIAL_RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
 
 P = ParamSpec("P")
@@ -89,6 +91,13 @@ def main() -> None:
 )
 @click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
 @click.option(
+    "--target",
+    default=TARGETS[0],
+    show_default=True,
+    type=click.Choice(TARGETS),
+    help="Where the model is to run; `tflite-rnn targets` lists what each can do.",
+)
+@click.option(
     "--report",
     "report_file",
     metavar="FILE.json",
@@ -102,6 +111,7 @@ def convert(
     signature_key: str | None,
     lowering: str,
     state: str,
+    target: str,
     unsafe: bool,
     report_file: Path | None,
 ) -> None:
@@ -123,7 +133,12 @@ def convert(
         import_tensorflow()
         with quiet_stderr():
             converted = tflite_rnn.convert(
-                source, lowering=lowering, state=state, signature_key=signature_key, safe_mode=not unsafe
+                source,
+                lowering=lowering,
+                state=state,
+                target=target,
+                signature_key=signature_key,
+                safe_mode=not unsafe,
             )
     converted.save(output)
     if report_file is not None:
@@ -134,14 +149,45 @@ def convert(
 
 @main.command()
 @click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    help="Instead, judge whether the file runs there: every reason why not, and exit status 1.",
+)
 @_reports_errors
-def inspect(model: Path) -> None:
-    """Show the signature, ops, tensors, states and size of a .tflite."""
+def inspect(model: Path, target: str | None) -> None:
+    """Show the signature, ops, tensors, states and size of a .tflite, of whatever origin."""
+    data = read_file(model)
+    program = read_model(data, source=str(model))
+    if target is not None:
+        _judge(program, model, Target(target))
+        return
     from tflite_rnn.inspection import describe
 
-    data = read_file(model)
-    tables = describe(read_model(data, source=str(model)), title=str(model), size=len(data))
-    Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH).print(tables)
+    _table_console().print(describe(program, title=str(model), size=len(data)))
+
+
+@main.command()
+def targets() -> None:
+    """List where models can run, and what each target has and limits."""
+    from tflite_rnn.inspection import describe_targets
+
+    _table_console().print(describe_targets())
+
+
+def _judge(program: Program, model: Path, target: Target) -> None:
+    rejections = list(target_rejections(program, target))
+    console = Console(highlight=False, soft_wrap=True)
+    for rejection in rejections:
+        console.print(str(rejection), markup=False)
+    count = f"{len(rejections)} reason{'s' if len(rejections) > 1 else ''} against it"
+    verdict = count if rejections else "nothing speaks against it"
+    console.print(f"{model} on {target.value}: {verdict}", markup=False)
+    sys.exit(DIFFERENCE if rejections else 0)
+
+
+def _table_console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 @main.command()
@@ -159,8 +205,8 @@ def inspect(model: Path) -> None:
     "--runtime",
     "labels",
     multiple=True,
-    type=click.Choice([runtime.label for runtime in RUNTIMES]),
-    help="A runtime to check on; may be given several times. Every installed one if not given.",
+    type=click.Choice([runtime.label for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES)]),
+    help="A runtime to check on; may be given several times. Every installed interpreter if not.",
 )
 @click.option(
     "--inputs",
@@ -210,7 +256,7 @@ def check(
             model,
             against,
             inputs=inputs,
-            runtimes=[runtime for runtime in RUNTIMES if runtime.label in labels] or None,
+            runtimes=[runtime for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES) if runtime.label in labels] or None,
             invokes=invokes,
             atol=atol,
             rtol=rtol,

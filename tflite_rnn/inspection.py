@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich import box
 from rich.console import Group
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from converter.ir import Graph, Op, Program, TfliteOp, Value
+from converter.targets import RULES, Rules, Target
 
 
 def describe(program: Program, *, title: str, size: int) -> Group:
@@ -25,6 +26,44 @@ def describe(program: Program, *, title: str, size: int) -> Group:
         numbers = {value: number for number, value in enumerate(graph.values())}
         parts += [*_states(graph, numbers), _ops(graph, numbers), _tensors(graph, numbers)]
     return Group(*parts)
+
+
+def describe_targets() -> Table:
+    """Return the legality table: a column per target."""
+    table = _table("targets", "", *(target.value for target in Target))
+    for what, describe_rule in _RULES.items():
+        _row(table, what, *(describe_rule(RULES[target]) for target in Target))
+    return table
+
+
+def _fused_lstm(rules: Rules) -> str:
+    if not rules.variable_tensors:
+        return "no, loops"
+    return "yes" if rules.fused_features else "plain: no peepholes, projection, coupled gates; tanh only"
+
+
+def _fused_rnn(rules: Rules) -> str:
+    return "yes" if rules.variable_tensors and "UNIDIRECTIONAL_SEQUENCE_RNN" in rules.versions else "no, loops"
+
+
+def _boundary(rules: Rules) -> str:
+    return "any type" if rules.boundary is None else ", ".join(sorted(dtype.value for dtype in rules.boundary))
+
+
+def _longest(rules: Rules) -> str:
+    limit = rules.concatenation_operands
+    return "any number of operands" if limit is None else f"at most {limit} operands"
+
+
+_RULES: Mapping[str, Callable[[Rules], str]] = {
+    "runs on": lambda rules: rules.title,
+    "fused LSTM": _fused_lstm,
+    "fused RNN": _fused_rnn,
+    "batch and time": lambda rules: "open or fixed" if rules.dynamic else "fixed",
+    "inputs and outputs": _boundary,
+    "builtin ops": lambda rules: str(len(rules.versions)),
+    "CONCATENATION": _longest,
+}
 
 
 def _signatures(program: Program) -> Iterator[Table]:

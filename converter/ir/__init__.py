@@ -16,13 +16,25 @@ from converter.ir.cells import (
 )
 from converter.ir.evaluate import evaluate
 from converter.ir.printer import format_op, format_program
-from converter.ir.program import Graph, Lowering, MaskedOutput, Op, Program, Recurrence, Scan, Signature, TfliteOp
+from converter.ir.program import (
+    Bidirectional,
+    Graph,
+    Lowering,
+    MaskedOutput,
+    Op,
+    Program,
+    Recurrence,
+    Scan,
+    Signature,
+    TfliteOp,
+)
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
 from converter.ir.verify import verify
 
 __all__ = [
     "Activation",
     "Array",
+    "Bidirectional",
     "Cell",
     "DType",
     "Gate",

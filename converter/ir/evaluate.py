@@ -13,7 +13,7 @@ import numpy as np
 
 from converter.errors import InvalidProgramError
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
-from converter.ir.program import Graph, MaskedOutput, Op, Program, Recurrence, Scan, TfliteOp
+from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Array, Value
 
 
@@ -54,6 +54,8 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
         return _evaluate_recurrence(op, operands)
     if isinstance(op, Scan):
         return _evaluate_scan(op, operands)
+    if isinstance(op, Bidirectional):
+        return _evaluate_bidirectional(op, operands)
     function = BUILTINS.get(op.builtin)
     if function is None:
         raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
@@ -89,6 +91,24 @@ def _alive(op: Recurrence, t: int, batch: int, lengths: Array | None, mask: Arra
     if mask is not None:
         return np.asarray(mask[t] if op.time_major else mask[:, t])
     return np.ones(batch, bool) if lengths is None else np.asarray(t < lengths)
+
+
+def _evaluate_bidirectional(op: Bidirectional, operands: list[Array | None]) -> list[Array]:
+    count = len(op.forward.operands)
+    x, lengths, *_ = operands
+    forward = _evaluate_recurrence(op.forward, operands[:count])
+    backward_x = None if x is None else _reversed(x, lengths, op.backward)
+    output, *state = _evaluate_recurrence(op.backward, [backward_x, lengths, None, *operands[count:]])
+    return [*forward, _reversed(output, lengths, op.backward), *state]
+
+
+def _reversed(sequence: Array, lengths: Array | None, op: Recurrence) -> Array:
+    """Turn each row around within its length; what is past it stays where it is."""
+    rows = np.moveaxis(sequence, op.time_axis, 1).copy()
+    for number, row in enumerate(rows):
+        end = len(row) if lengths is None else min(max(int(lengths[number]), 0), len(row))
+        row[:end] = row[:end][::-1].copy()
+    return np.moveaxis(rows, 1, op.time_axis)
 
 
 def _evaluate_scan(op: Scan, operands: list[Array | None]) -> list[Array]:
@@ -276,6 +296,15 @@ def _cumsum(op: TfliteOp, operands: list[Array]) -> Array:
     return np.asarray(total - x if op.options["exclusive"] else total)
 
 
+def _reverse_sequence(op: TfliteOp, operands: list[Array]) -> Array:
+    x, lengths = operands
+    axis, batch = int(str(op.options["seqDim"])), int(str(op.options["batchDim"]))
+    rows = np.moveaxis(x, (batch, axis), (0, 1)).copy()
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = row[:length][::-1].copy()
+    return np.moveaxis(rows, (0, 1), (batch, axis))
+
+
 BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
     "ADD": lambda _, operands: np.asarray(operands[0] + operands[1]),
     "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
@@ -287,6 +316,8 @@ BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
     "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),
     "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
     "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
+    "REVERSE_SEQUENCE": _reverse_sequence,
+    "REVERSE_V2": lambda _, operands: np.flip(operands[0], tuple(operands[1])),
     "SELECT_V2": lambda _, operands: np.where(operands[0], operands[1], operands[2]),
     "SHAPE": lambda _, operands: np.asarray(operands[0].shape, np.int32),
     "STRIDED_SLICE": _strided_slice,

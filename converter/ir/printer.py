@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from converter.ir.program import Graph, Op, Program, Recurrence, Scan, TfliteOp
+from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Value
 
 
@@ -27,6 +27,8 @@ def format_op(op: Op) -> str:
     results = ", ".join(f"%{value.name}: {value.type}" for value in op.results)
     if isinstance(op, Recurrence):
         return f"{results} = {_recurrence(op)}"
+    if isinstance(op, Bidirectional):
+        return f"{results} = bidirectional({_recurrence(op.forward)}, {_recurrence(op.backward)})"
     return f"{results} = {_call(op.kind, op.operands) if isinstance(op, TfliteOp) else _scan(op)}"
 
 

@@ -148,7 +148,34 @@ class Scan:
         return (*self.outputs, *self.final_state)
 
 
-Op: TypeAlias = Recurrence | Scan | TfliteOp
+@dataclass(frozen=True, slots=True, eq=False)
+class Bidirectional:
+    """Two recurrences over one sequence: ``forward`` from its start, ``backward`` from its end (of each row).
+
+    Both read the same ``x``, and the outputs of both are in its order of time: ``backward.output`` at a step is
+    what the backward cell gives when it comes to that step, and its final state is that after the first step.
+    """
+
+    forward: Recurrence
+    backward: Recurrence
+
+    @property
+    def name(self) -> str:
+        """The name of the op: that of its forward recurrence."""
+        return self.forward.name
+
+    @property
+    def operands(self) -> tuple[Value | None, ...]:
+        """Every value the op reads."""
+        return (*self.forward.operands, *self.backward.initial_state)
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """Every value the op defines."""
+        return (*self.forward.results, *self.backward.results)
+
+
+Op: TypeAlias = Recurrence | Bidirectional | Scan | TfliteOp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +269,7 @@ def _names(values: Iterable[Value]) -> tuple[str, ...]:
 def _expand(ops: Iterable[Op], function: Callable[[Op], Op | Iterable[Op]]) -> Iterator[Op]:
     for op in ops:
         outcome = function(op)
-        if isinstance(outcome, Recurrence | Scan | TfliteOp):
+        if isinstance(outcome, Recurrence | Bidirectional | Scan | TfliteOp):
             yield outcome
         else:
             yield from outcome

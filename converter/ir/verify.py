@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import InvalidProgramError
-from converter.ir.program import Graph, Op, Program, Recurrence, Scan
+from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan
 from converter.ir.types import DType, Shape, Value
 
 
@@ -50,6 +50,11 @@ def _broken_names(graph: Graph) -> Iterator[str]:
 def _broken_op(op: Op) -> Iterator[str]:
     if isinstance(op, Scan):
         yield from _broken_scan(op)
+    if isinstance(op, Bidirectional):
+        yield from _broken_op(op.forward)
+        yield from _broken_op(op.backward)
+        if op.forward.x is not op.backward.x:
+            yield f"{op.name}: its directions read {op.forward.x.name} and {op.backward.x.name}"
     if not isinstance(op, Recurrence):
         return
     cell = op.cell
@@ -63,11 +68,13 @@ def _broken_op(op: Op) -> Iterator[str]:
                 yield from _mismatch(op, name, state, (None, size))
     if op.sequence_length is not None:
         yield from _mismatch(op, "sequence_length", op.sequence_length, (None,))
-    if op.mask is not None:
-        yield from _broken_mask(op, op.mask)
+    yield from _broken_mask(op)
 
 
-def _broken_mask(op: Recurrence, mask: Value) -> Iterator[str]:
+def _broken_mask(op: Recurrence) -> Iterator[str]:
+    mask = op.mask
+    if mask is None:
+        return
     yield from _mismatch(op, "mask", mask, (None, None))
     if mask.type.dtype is not DType.BOOL:
         yield f"{op.name}: mask {mask.name} is {mask.type}, expected bool"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Lowering, Op, Program, Scan, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Scan, TfliteOp, Value
+from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, lower_loop
 
@@ -32,6 +33,8 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
     for op in graph.ops:
         if isinstance(op, TfliteOp):
             ops.append(op)
+        elif isinstance(op, Bidirectional):
+            ops += lower_bidirectional(op, taken)
         elif isinstance(op, Scan):
             raise InvalidProgramError(f"{op.name} has no lowering")
         elif op.lowering is Lowering.FUSED:

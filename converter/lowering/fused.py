@@ -19,7 +19,14 @@ import numpy as np
 from converter.emit import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
-from converter.lowering.lengths import emit_final_state, emit_masked_output, mask_lstm, measure, unmasked
+from converter.lowering.lengths import (
+    emit_final_state,
+    emit_masked_output,
+    mask_inputs,
+    mask_lstm,
+    measure,
+    unmasked,
+)
 from converter.lowering.operands import LstmOperand, RnnOperand
 
 # Values of the schema's ActivationFunctionType.
@@ -45,7 +52,7 @@ def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
         return emitter.ops
     lengths = measure(op, op.sequence_length, emitter)
     if isinstance(op.cell, LstmCell):
-        free = mask_lstm(op.cell, lengths, emitter)
+        free = mask_lstm(op, op.cell, mask_inputs(lengths, emitter), emitter)
         _emit(free, emitter)
     else:
         free = unmasked(op, emitter)
@@ -57,19 +64,19 @@ def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
 
 def _emit(op: Recurrence, emitter: Emitter) -> None:
     """Emit the fused op for a recurrence without lengths."""
-    states = _write_states(op, emitter)
+    states = write_states(op, emitter)
     if isinstance(op.cell, LstmCell):
         _emit_lstm(op, op.cell, states, emitter)
     elif isinstance(op.cell, RnnCell):
         _emit_rnn(op, op.cell, states, emitter)
-    _read_states(op, states, emitter)
+    read_states(op, states, emitter)
 
 
 def _state_names(op: Recurrence) -> tuple[str, ...]:
     return ("cell_state", "output_state") if isinstance(op.cell, LstmCell) else ("hidden_state",)
 
 
-def _write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
+def write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
     """Emit the writers of the state tensors and return these, in the order of ``cell.state_sizes``."""
     zero_rows = _zero_rows(op, emitter)
     states = []
@@ -100,24 +107,29 @@ def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emi
     operands[LstmOperand.INPUT] = op.x
     operands[LstmOperand.OUTPUT_STATE] = output_state
     operands[LstmOperand.CELL_STATE] = cell_state
-    for position, (name, array) in _lstm_weights(cell).items():
+    for position, (name, array) in lstm_weights(cell).items():
         operands[position] = emitter.weights(name, array)
-    options = {
+    emitter.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        operands,
+        op.output,
+        lstm_options(op, cell),
+        options_type="UnidirectionalSequenceLSTMOptions",
+    )
+
+
+def lstm_options(op: Recurrence, cell: LstmCell) -> dict[str, object]:
+    """Return the options of a fused LSTM."""
+    return {
         "fusedActivationFunction": ACTIVATIONS[cell.activation],
         "cellClip": cell.cell_clip or 0.0,
         "projClip": cell.projection_clip or 0.0,
         "timeMajor": op.time_major,
     }
-    emitter.op(
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        operands,
-        op.output,
-        options,
-        options_type="UnidirectionalSequenceLSTMOptions",
-    )
 
 
-def _lstm_weights(cell: LstmCell) -> dict[LstmOperand, tuple[str, Array]]:
+def lstm_weights(cell: LstmCell) -> dict[LstmOperand, tuple[str, Array]]:
+    """Return the weights of an LSTM that are present, each with its name, by position."""
     weights: dict[LstmOperand, tuple[str, Array]] = {}
     for name, gate in cell.gates():
         kind = name.removesuffix("_gate").upper()
@@ -134,21 +146,26 @@ def _lstm_weights(cell: LstmCell) -> dict[LstmOperand, tuple[str, Array]]:
     return weights
 
 
+def rnn_weights(cell: RnnCell) -> dict[RnnOperand, tuple[str, Array]]:
+    """Return the weights of a simple RNN, each with its name, by position."""
+    return {
+        RnnOperand.WEIGHTS: ("kernel", cell.gate.kernel),
+        RnnOperand.RECURRENT_WEIGHTS: ("recurrent_kernel", cell.gate.recurrent_kernel),
+        RnnOperand.BIAS: ("bias", cell.gate.bias),
+    }
+
+
 def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitter) -> None:
     operands: list[Value | None] = [None] * len(RnnOperand)
     operands[RnnOperand.INPUT] = op.x
     operands[RnnOperand.HIDDEN_STATE] = states[0]
-    for position, name, array in (
-        (RnnOperand.WEIGHTS, "kernel", cell.gate.kernel),
-        (RnnOperand.RECURRENT_WEIGHTS, "recurrent_kernel", cell.gate.recurrent_kernel),
-        (RnnOperand.BIAS, "bias", cell.gate.bias),
-    ):
+    for position, (name, array) in rnn_weights(cell).items():
         operands[position] = emitter.weights(name, array)
     options = {"fusedActivationFunction": ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
     emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options, options_type="SequenceRNNOptions")
 
 
-def _read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:
+def read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:
     """Emit the readers of the final states: beside the outputs, so that they run after the fused op."""
     outputs = _sum_over_time(op, op.output, "outputs_of_row", emitter)
     together = emitter.concatenation([*states, outputs], 1, "final_states")

@@ -46,15 +46,19 @@ def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
     return Lengths(op, within.alive, steps, ended)
 
 
-def mask_lstm(cell: LstmCell, lengths: Lengths, emitter: Emitter) -> Recurrence:
-    """Return an LSTM recurrence without lengths that stands still where rows have ended.
+def mask_inputs(lengths: Lengths, emitter: Emitter) -> Value:
+    """Emit the inputs with the mask column beside them, and zeros past the end of each row."""
+    x = lengths.op.x
+    clean = emitter.select(lengths.alive, x, emitter.zeros_like(x, "blank"), "clean_inputs")
+    return emitter.concatenation([clean, lengths.ended], len(dims(clean)) - 1, "masked_inputs")
+
+
+def mask_lstm(op: Recurrence, cell: LstmCell, masked: Value, emitter: Emitter) -> Recurrence:
+    """Return an LSTM recurrence over `mask_inputs` without lengths that stands still where rows have ended.
 
     Its outputs are those of the original, and so is its final c for every row that has a step: a c that was given
     from outside may still be clipped where there is none.
     """
-    op = lengths.op
-    clean = emitter.select(lengths.alive, op.x, emitter.zeros_like(op.x, "blank"), "clean_inputs")
-    masked = emitter.concatenation([clean, lengths.ended], len(dims(clean)) - 1, "masked_inputs")
     gates = {name: _with_column(gate, _COLUMN[name]) for name, gate in cell.gates()}
     return replace(
         op,

@@ -42,3 +42,31 @@ class RnnOperand(IntEnum):
     RECURRENT_WEIGHTS = 2
     BIAS = 3
     HIDDEN_STATE = 4
+
+
+class BidirectionalLstmOperand(IntEnum):
+    """Operands of BIDIRECTIONAL_SEQUENCE_LSTM; the weights of a direction are those of the LSTM, in its order.
+
+    ``FORWARD`` and ``BACKWARD`` are what to add to the position of a weight in `LstmOperand`.
+    """
+
+    INPUT = 0
+    FORWARD = 0
+    BACKWARD = 17
+    FORWARD_OUTPUT_STATE = 35
+    FORWARD_CELL_STATE = 36
+    BACKWARD_OUTPUT_STATE = 37
+    BACKWARD_CELL_STATE = 38
+    COUNT = 48
+
+
+class BidirectionalRnnOperand(IntEnum):
+    """Operands of BIDIRECTIONAL_SEQUENCE_RNN.
+
+    ``FORWARD`` and ``BACKWARD`` are what to add to a position in `RnnOperand`, the state's included.
+    """
+
+    INPUT = 0
+    FORWARD = 0
+    BACKWARD = 4
+    COUNT = 12

@@ -14,6 +14,7 @@ from converter.ir import Graph, Lowering, Op, Program, Recurrence
 from converter.options import ConvertOptions
 from converter.passes.dynamic_shapes import first_unsettled
 from converter.passes.legality import fused_rejections, loop_rejections
+from converter.targets import RULES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +84,7 @@ def _choice(op: Recurrence, unsettled: Op | None, options: ConvertOptions, *, is
         if options.lowering not in (None, lowering):
             continue
         if lowering is Lowering.FUSED:
-            reasons = list(fused_rejections(op, unsettled, is_main=is_main))
+            reasons = list(fused_rejections(op, unsettled, RULES[options.target], is_main=is_main))
         else:
             reasons = list(loop_rejections(op))
         if not reasons:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from converter.ir import Graph, Lowering, Op, Recurrence, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Recurrence, TfliteOp, Value
 
 # Ops whose results are sized from the shapes of their operands, and from the content of those operands that are
 # listed here (shapes, sizes, axes, indices), which must be constants then.
@@ -177,6 +177,8 @@ def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
     """Whether a runtime may size the results of ``op`` while it runs, given what is ``dynamic``; in doubt, yes."""
     if any(value in dynamic for value in op.operands):
         return True
+    if isinstance(op, Bidirectional):
+        return False
     if not isinstance(op, TfliteOp):
         return op.lowering is Lowering.WHILE and not all(value.type.is_static for value in op.results)
     return _computes_a_shape(op)

@@ -10,19 +10,21 @@ from collections.abc import Iterator
 
 from converter.errors import Rejection
 from converter.ir import Activation, DType, GruCell, LayerNormLstmCell, LstmCell, Op, Recurrence, RnnCell
+from converter.targets import Rules
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
 
 
-def fused_rejections(op: Recurrence, unsettled: Op | None, *, is_main: bool) -> Iterator[Rejection]:
-    """Yield every reason why the fused op does not compute ``op`` exactly.
+def fused_rejections(op: Recurrence, unsettled: Op | None, rules: Rules, *, is_main: bool) -> Iterator[Rejection]:
+    """Yield every reason why the fused op does not compute ``op`` exactly on a target of these ``rules``.
 
     ``unsettled`` is an op that may make the runtimes size tensors before the fused op runs (see `dynamic_shapes`);
     ``is_main`` says whether ``op`` is in the main graph.
     """
     yield from _type_rejections(op)
     yield from _shape_rejections(op, unsettled)
+    yield from _target_rejections(op, rules)
     if op.mask is not None:
         yield from _mask_rejections(op)
     if not is_main:
@@ -95,6 +97,32 @@ def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:
         "the recurrence runs inside a tf.while_loop or tf.cond",
         "call dynamic_rnn outside of it",
     )
+
+
+def _target_rejections(op: Recurrence, rules: Rules) -> Iterator[Rejection]:
+    place, hint = op.place, "a loop computes it there"
+    if not rules.variable_tensors:
+        detail = f"{rules.title} refuses the state tensors of fused ops"
+        yield Rejection("target-variable-tensors", place, detail, hint)
+        return
+    builtin = "UNIDIRECTIONAL_SEQUENCE_RNN" if isinstance(op.cell, RnnCell) else "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    if builtin not in rules.versions:
+        yield Rejection("target-op", place, f"{rules.title} has no {builtin}", hint)
+    elif isinstance(op.cell, LstmCell) and not rules.fused_features:
+        for feature in _features(op.cell):
+            detail = f"the fused LSTM of {rules.title} has no {feature}"
+            yield Rejection("target-fused-lstm", place, detail, hint)
+
+
+def _features(cell: LstmCell) -> Iterator[str]:
+    if cell.input_gate is None:
+        yield "coupled gates"
+    if cell.peephole is not None:
+        yield "peepholes"
+    if cell.projection is not None:
+        yield "projection"
+    if cell.activation is not Activation.TANH:
+        yield "activation but tanh"
 
 
 def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:

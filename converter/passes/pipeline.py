@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.keep_state import keep_state
 from converter.passes.open_states import all_given
+from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -52,9 +54,29 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     )
 
 
-CLEAN_UP = (
-    DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
-)
+def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that join recurrences whose lowerings are chosen."""
+    if not options.pair_directions:
+        return ()
+    return (
+        Pass(
+            "pair-directions",
+            lambda program: pair_directions(program, options.target),
+            lambda program: all_paired(program, options.target),
+        ),
+    )
+
+
+def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes over what the lowering left."""
+    return (
+        DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
+        Pass(
+            "adapt-to-target",
+            lambda program: adapt_to_target(program, options.target),
+            lambda program: adapted(program, options.target),
+        ),
+    )
 
 
 def run_passes(program: Program, passes: Iterable[Pass]) -> Program:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converter.convert import compile_program
+from converter.targets import TARGETS
 from tests.programs import lstm_cell, stack
 from tflite_rnn.cli import main
 
@@ -37,7 +38,7 @@ def refused(*arguments: str | Path) -> str:
 def test_help_names_the_commands() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert [name for name in ("convert", "inspect", "check") if name not in result.output] == []
+    assert [name for name in ("convert", "inspect", "targets", "check") if name not in result.output] == []
 
 
 # --- inspect ---------------------------------------------------------------------------------------------------
@@ -191,3 +192,18 @@ def test_the_installed_command_works_and_is_quiet(saved_models: Path, tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(f"wrote {out}\n")
+
+
+def test_targets_are_listed() -> None:
+    result = run("targets")
+    assert result.exit_code == 0
+    for target in TARGETS:
+        assert target in result.output
+
+
+def test_inspect_judges_a_file_for_a_target(tmp_path: Path) -> None:
+    fixed = compile_program(stack([lstm_cell()], time=3, batch=1)).save(tmp_path / "fixed.tflite")
+    good = run("inspect", "--target", "tflm", fixed)
+    assert (good.exit_code, "nothing speaks against it" in good.output) == (0, True)
+    bad = run("inspect", "--target", "litert-compiled", fixed)
+    assert (bad.exit_code, "[target-variable-tensors]" in bad.output) == (1, True)

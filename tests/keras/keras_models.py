@@ -11,6 +11,7 @@ import numpy as np
 from converter.ir import Array
 
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
+BOTH_LSTM, BOTH_RNN = "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"
 DEPTH, UNITS, WORDS = 3, 4, 11
 TIME = 9
 
@@ -197,8 +198,9 @@ def _bidirectional() -> dict[str, Case]:
             both = layers.Bidirectional(getattr(layers, name)(UNITS, **options), merge_mode=mode)
             return keras.Model(x, both(sequences))
 
-        fused = {} if masked else {"LSTM": {LSTM: 2}, "SimpleRNN": {RNN: 2}}.get(name, {})
-        return Case(build, fused)
+        # Of the last outputs only, each direction needs its own: they are not those of one step.
+        pairs = {"LSTM": {BOTH_LSTM: 1}, "SimpleRNN": {BOTH_RNN: 1}} if options else {"LSTM": {LSTM: 2}}
+        return Case(build, {} if masked else pairs.get(name, {}))
 
     sequences = {"return_sequences": True}
     table = {

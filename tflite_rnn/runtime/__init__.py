@@ -21,6 +21,8 @@ Run a model by hand, and learn its signature::
 
 * `Runtime`, `RUNTIMES`, `installed_runtimes`: an interpreter (``tflite-runtime``, ``ai-edge-litert``,
   ``tf.lite``) with or without its default delegate, and which of the six are there.
+* `SPECIAL_RUNTIMES`: LiteRT's CompiledModel (``litert-compiled``) and TensorFlow Lite for Microcontrollers
+  (``tflm``), which run models made for them.
 * `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
   is started anew for the next model.
 * `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it.
@@ -40,21 +42,28 @@ from tflite_rnn.runtime.parity import ModelRunner, Progress, Reference, RunningM
 from tflite_rnn.runtime.report import ParityReport, ParityRow
 from tflite_rnn.runtime.runtimes import (
     AI_EDGE_LITERT,
+    COMPILED_MODEL,
     INTERPRETERS,
+    MICRO,
     RUNTIMES,
+    SPECIAL_RUNTIMES,
     TF_LITE,
     TFLITE_RUNTIME,
     Runtime,
     installed_runtimes,
+    is_installed,
 )
 from tflite_rnn.runtime.signature import RESET_KEY, Signature, TensorSpec
 from tflite_rnn.runtime.stream import Stream
 
 __all__ = [
     "AI_EDGE_LITERT",
+    "COMPILED_MODEL",
     "INTERPRETERS",
+    "MICRO",
     "RESET_KEY",
     "RUNTIMES",
+    "SPECIAL_RUNTIMES",
     "TFLITE_RUNTIME",
     "TF_LITE",
     "CheckError",
@@ -77,4 +86,5 @@ __all__ = [
     "example_cases",
     "example_inputs",
     "installed_runtimes",
+    "is_installed",
 ]

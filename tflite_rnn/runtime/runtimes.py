@@ -1,4 +1,6 @@
-"""The runtimes a model is proven on: three interpreters, each with and without its default delegate."""
+"""The runtimes a model is proven on: three interpreters, each with and without its default delegate; and two more
+that run only models made for them, LiteRT's CompiledModel and TensorFlow Lite for Microcontrollers.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,26 @@ from typing import Final
 TFLITE_RUNTIME: Final = "tflite-runtime"
 AI_EDGE_LITERT: Final = "ai-edge-litert"
 TF_LITE: Final = "tf.lite"
+COMPILED_MODEL: Final = "litert-compiled"
+MICRO: Final = "tflm"
 
 _PACKAGES: Final = {
     TFLITE_RUNTIME: "tflite_runtime",
     AI_EDGE_LITERT: "ai_edge_litert",
     TF_LITE: "tensorflow",
+    COMPILED_MODEL: "ai_edge_litert",
+    MICRO: "tflite_micro",
 }
 # TensorFlow is one package under several names of distributions; the first one present gives the version.
 _DISTRIBUTIONS: Final = {
     TFLITE_RUNTIME: ("tflite-runtime", "tflite-runtime-nightly"),
     AI_EDGE_LITERT: ("ai-edge-litert", "ai-edge-litert-nightly"),
     TF_LITE: ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly"),
+    COMPILED_MODEL: ("ai-edge-litert", "ai-edge-litert-nightly"),
+    MICRO: ("tflite-micro",),
 }
 INTERPRETERS: Final = tuple(_PACKAGES)
+_DELEGATING: Final = (TFLITE_RUNTIME, AI_EDGE_LITERT, TF_LITE)
 
 UNKNOWN_VERSION: Final = "unknown"
 
@@ -47,28 +56,35 @@ class Runtime:
     @property
     def label(self) -> str:
         """The name people read: ``ai-edge-litert`` or ``ai-edge-litert, no delegate``."""
-        return self.interpreter if self.delegate else f"{self.interpreter}, no delegate"
+        if self.delegate or self.interpreter not in _DELEGATING:
+            return self.interpreter
+        return f"{self.interpreter}, no delegate"
 
     def __str__(self) -> str:
         return self.label
 
 
 RUNTIMES: Final = tuple(
-    Runtime(interpreter, delegate) for interpreter in INTERPRETERS for delegate in (True, False)
+    Runtime(interpreter, delegate) for interpreter in _DELEGATING for delegate in (True, False)
 )
+"""Where every model runs that this tool makes."""
+
+SPECIAL_RUNTIMES: Final = (Runtime(COMPILED_MODEL), Runtime(MICRO))
+"""Where models run that were made for them."""
 
 
 def installed_runtimes() -> dict[Runtime, str]:
-    """Return the runtimes that can be imported here, in the order of `RUNTIMES`, with their versions.
+    """Return the runtimes of `RUNTIMES` that can be imported here, in that order, with their versions.
 
     Nothing is imported to find out. A package without metadata has the version `UNKNOWN_VERSION`.
     """
-    versions = {name: _version(name) for name in INTERPRETERS if _is_installed(_PACKAGES[name])}
+    versions = {name: _version(name) for name in _DELEGATING if is_installed(name)}
     return {runtime: versions[runtime.interpreter] for runtime in RUNTIMES if runtime.interpreter in versions}
 
 
-def _is_installed(package: str) -> bool:
-    spec = importlib.util.find_spec(package)
+def is_installed(interpreter: str) -> bool:
+    """True if the package of one of `INTERPRETERS` can be imported here."""
+    spec = importlib.util.find_spec(_PACKAGES[interpreter])
     # An uninstalled package can leave an empty folder behind, which Python finds as a namespace without origin.
     return spec is not None and spec.origin is not None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -34,6 +34,11 @@ class Signature:
     key: str | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+def known_shape(dimensions: Iterable[int]) -> Shape:
+    """Return a shape as the runtimes write it, with None for every dimension that is -1 there."""
+    return tuple(int(size) if size >= 0 else None for size in dimensions)
 
 
 def default_signature(signatures: tuple[Signature, ...]) -> Signature:

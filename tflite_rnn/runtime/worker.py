@@ -7,18 +7,16 @@ also when its parent dies. Interpreters are imported here and nowhere else.
 
 from __future__ import annotations
 
-import importlib
 import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO, Final
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Protocol
 
-import numpy as np
-
+from tflite_rnn.runtime.interpreter_model import InterpreterLoader
 from tflite_rnn.runtime.messages import (
     Done,
     Failed,
@@ -31,96 +29,36 @@ from tflite_rnn.runtime.messages import (
     read_message,
     write_message,
 )
-from tflite_rnn.runtime.runtimes import AI_EDGE_LITERT, TF_LITE, TFLITE_RUNTIME
-from tflite_rnn.runtime.signature import Array, Signature, TensorSpec
-
-_MODULES: Final = {
-    TFLITE_RUNTIME: "tflite_runtime.interpreter",
-    AI_EDGE_LITERT: "ai_edge_litert.interpreter",
-}
+from tflite_rnn.runtime.runtimes import COMPILED_MODEL, MICRO
+from tflite_rnn.runtime.signature import Array, Signature
 
 
-class Model:
-    """One model in one interpreter, run through its signatures, or by tensor names if the file has none."""
+class LoadsModels(Protocol):
+    """Makes models of one package ready to run."""
 
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter = interpreter
-        self._runners = {key: interpreter.get_signature_runner(key) for key in interpreter.get_signature_list()}
-        self._shapes: dict[str, tuple[int, ...]] | None = None
+    def load(self, request: Load) -> RunsModel:
+        """Load a model; whatever the package raises passes through."""
+
+
+class RunsModel(Protocol):
+    """A loaded model; whatever its package raises passes through."""
 
     def signatures(self) -> tuple[Signature, ...]:
         """Describe every signature; one without a key if the file has none."""
-        if not self._runners:
-            inputs, outputs = self._details()
-            return (Signature(None, _specs(inputs.items()), _specs(outputs.items())),)
-        return tuple(
-            Signature(key, _specs(runner.get_input_details().items()), _specs(runner.get_output_details().items()))
-            for key, runner in self._runners.items()
-        )
 
     def run(self, signature_key: str | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once, resizing and allocating only if the shapes changed, and leave the state as it then is."""
-        outputs = self._run_tensors(inputs) if signature_key is None else self._runners[signature_key](**inputs)
-        self._shapes = {name: array.shape for name, array in inputs.items()}
-        return {name: np.asarray(output) for name, output in outputs.items()}
-
-    def time(self, signature_key: str | None, inputs: Mapping[str, Array], runs: int) -> list[float]:
-        """Return the seconds that each of ``runs`` invokes takes, inputs and outputs included, after one more."""
-        seconds = []
-        for _ in range(runs + 1):
-            start = time.perf_counter()
-            self.run(signature_key, inputs)
-            seconds.append(time.perf_counter() - start)
-        return seconds[1:]
+        """Invoke once, leaving the state as it then is."""
 
     def reset(self) -> None:
-        """Zero the variable tensors. Before the first run there are none yet, and the kernels start from zero."""
-        if self._shapes is not None:
-            self._interpreter.reset_all_variables()
-
-    def _run_tensors(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        wanted, outputs = self._details()
-        if inputs.keys() != wanted.keys():
-            raise ValueError(f"the model's inputs are {sorted(wanted)}, given were {sorted(inputs)}")
-        if self._shapes != {name: array.shape for name, array in inputs.items()}:
-            self._shapes = None  # should allocating fail, the next run must allocate again
-            for name, array in inputs.items():
-                self._interpreter.resize_tensor_input(wanted[name]["index"], array.shape)
-            self._interpreter.allocate_tensors()
-        for name, array in inputs.items():
-            self._interpreter.set_tensor(wanted[name]["index"], array)
-        self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in outputs.items()}
-
-    def _details(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        return _by_name(inputs, "inputs"), _by_name(outputs, "outputs")
-
-
-def _by_name(details: list[Any], role: str) -> dict[str, Any]:
-    named = {detail["name"]: detail for detail in details}
-    if len(named) != len(details):
-        names = [detail["name"] for detail in details]
-        raise ValueError(f"the file has no signature and its {role} share a name: {names}; add a signature")
-    return named
-
-
-def _specs(details: Iterable[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(name, np.dtype(detail["dtype"]), _shape(detail["shape_signature"])) for name, detail in details
-    )
-
-
-def _shape(dimensions: Iterable[int]) -> tuple[int | None, ...]:
-    return tuple(int(size) if size >= 0 else None for size in dimensions)
+        """Zero the state."""
 
 
 class Server:
     """Carries out requests on one interpreter package."""
 
     def __init__(self, interpreter: str) -> None:
-        self._make, self._resolvers = _interpreter_classes(interpreter)
-        self._models: dict[int, Model] = {}
+        self._loader = _loader(interpreter)
+        self._models: dict[int, RunsModel] = {}
 
     def handle(self, request: Request) -> Any:
         """Carry out one request and return its result; whatever the interpreter raises passes through."""
@@ -129,35 +67,39 @@ class Server:
         if isinstance(request, Run):
             return self._models[request.model_id].run(request.signature_key, request.inputs)
         if isinstance(request, Time):
-            return self._models[request.model_id].time(request.signature_key, request.inputs, request.runs)
+            return _timed(self._models[request.model_id], request)
         if isinstance(request, Reset):
             return self._models[request.model_id].reset()
         del self._models[request.model_id]
         return None
 
     def _load(self, request: Load) -> tuple[Signature, ...]:
-        types = self._resolvers
-        resolver = types.AUTO if request.delegate else types.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        model = Model(
-            self._make(
-                model_content=request.model,
-                num_threads=request.threads,
-                experimental_op_resolver_type=resolver,
-            )
-        )
+        model = self._loader.load(request)
         signatures = model.signatures()
         self._models[request.model_id] = model
         return signatures
 
 
-def _interpreter_classes(interpreter: str) -> tuple[Any, Any]:
-    """Import a package and return its Interpreter and OpResolverType."""
-    if interpreter == TF_LITE:
-        import tensorflow as tf
+def _loader(interpreter: str) -> LoadsModels:
+    if interpreter == COMPILED_MODEL:
+        from tflite_rnn.runtime.compiled_model import CompiledModelLoader
 
-        return tf.lite.Interpreter, tf.lite.experimental.OpResolverType
-    module = importlib.import_module(_MODULES[interpreter])
-    return module.Interpreter, module.OpResolverType
+        return CompiledModelLoader()
+    if interpreter == MICRO:
+        from tflite_rnn.runtime.micro_model import MicroModelLoader
+
+        return MicroModelLoader()
+    return InterpreterLoader(interpreter)
+
+
+def _timed(model: RunsModel, request: Time) -> list[float]:
+    """Return the seconds that each invoke takes, inputs and outputs included, after one more."""
+    seconds = []
+    for _ in range(request.runs + 1):
+        start = time.perf_counter()
+        model.run(request.signature_key, request.inputs)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
 
 
 def _answer(server: Server, request: Request) -> Reply:

@@ -1,0 +1,113 @@
+"""Two recurrences over one sequence as BIDIRECTIONAL_SEQUENCE_LSTM or BIDIRECTIONAL_SEQUENCE_RNN.
+
+State tensors are written and read as for the fused ops of one direction. With lengths, one mask column serves
+both: backwards the padding comes first, and an LSTM that starts from zero does not move there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converter.emit import Emitter
+from converter.errors import InvalidProgramError
+from converter.ir import Bidirectional, LstmCell, Op, Recurrence, RnnCell, TfliteOp, Value
+from converter.lowering.fused import (
+    ACTIVATIONS,
+    lstm_options,
+    lstm_weights,
+    read_states,
+    rnn_weights,
+    write_states,
+)
+from converter.lowering.lengths import emit_final_state, mask_inputs, mask_lstm, measure
+from converter.lowering.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, RnnOperand
+
+
+def lower_bidirectional(op: Bidirectional, taken: set[str]) -> list[Op]:
+    """Return the ops that compute ``op``; their results are ``op``'s own.
+
+    ``taken`` holds the names in use and receives the new ones. Raises InvalidProgramError for cells, or lengths,
+    that no bidirectional op computes.
+    """
+    emitter = Emitter(op.name, taken)
+    if op.forward.sequence_length is None:
+        _emit(op.forward, op.backward, emitter)
+        return emitter.ops
+    if not (isinstance(op.forward.cell, LstmCell) and isinstance(op.backward.cell, LstmCell)):
+        raise InvalidProgramError(f"{op.name}: no bidirectional op keeps the lengths of {op.forward.cell}")
+    lengths = measure(op.forward, op.forward.sequence_length, emitter)
+    masked = mask_inputs(lengths, emitter)
+    forward = mask_lstm(op.forward, op.forward.cell, masked, emitter)
+    backward = mask_lstm(op.backward, op.backward.cell, masked, emitter)
+    # Its last step is the first of each row: the state tensors hold what is wanted.
+    _emit(forward, replace(backward, final_state=op.backward.final_state), emitter)
+    emit_final_state(forward, lengths, emitter)
+    return emitter.ops
+
+
+def _emit(forward: Recurrence, backward: Recurrence, emitter: Emitter) -> None:
+    states = [write_states(direction, emitter) for direction in (forward, backward)]
+    if isinstance(forward.cell, LstmCell) and isinstance(backward.cell, LstmCell):
+        _emit_lstm(forward, forward.cell, backward.cell, backward.output, states, emitter)
+    elif isinstance(forward.cell, RnnCell) and isinstance(backward.cell, RnnCell):
+        _emit_rnn(forward, forward.cell, backward.cell, backward.output, states, emitter)
+    else:
+        raise InvalidProgramError(f"{forward.name}: no bidirectional op computes {forward.cell}, {backward.cell}")
+    for direction, tensors in zip((forward, backward), states, strict=True):
+        read_states(direction, tensors, emitter)
+
+
+def _emit_lstm(
+    op: Recurrence,
+    forward: LstmCell,
+    backward: LstmCell,
+    output: Value,
+    states: list[list[Value]],
+    emitter: Emitter,
+) -> None:
+    place = BidirectionalLstmOperand
+    operands: list[Value | None] = [None] * place.COUNT
+    operands[place.INPUT] = op.x
+    for cell, offset, name in ((forward, place.FORWARD, "forward"), (backward, place.BACKWARD, "backward")):
+        for position, (weights, array) in lstm_weights(cell).items():
+            operands[position + offset] = emitter.weights(f"{name}/{weights}", array)
+    (operands[place.FORWARD_CELL_STATE], operands[place.FORWARD_OUTPUT_STATE]) = states[0]
+    (operands[place.BACKWARD_CELL_STATE], operands[place.BACKWARD_OUTPUT_STATE]) = states[1]
+    _append(
+        "BIDIRECTIONAL_SEQUENCE_LSTM", operands, [op.output, output], "BidirectionalSequenceLSTMOptions",
+        lstm_options(op, forward), emitter,
+    )  # fmt: skip
+
+
+def _emit_rnn(
+    op: Recurrence, forward: RnnCell, backward: RnnCell, output: Value, states: list[list[Value]], emitter: Emitter
+) -> None:
+    place = BidirectionalRnnOperand
+    operands: list[Value | None] = [None] * place.COUNT
+    operands[place.INPUT] = op.x
+    for cell, offset, name in ((forward, place.FORWARD, "forward"), (backward, place.BACKWARD, "backward")):
+        for position, (weights, array) in rnn_weights(cell).items():
+            operands[position + offset] = emitter.weights(f"{name}/{weights}", array)
+    (operands[RnnOperand.HIDDEN_STATE + place.FORWARD],) = states[0]
+    (operands[RnnOperand.HIDDEN_STATE + place.BACKWARD],) = states[1]
+    options: dict[str, object] = {
+        "timeMajor": op.time_major,
+        "fusedActivationFunction": ACTIVATIONS[forward.activation],
+    }
+    _append(
+        "BIDIRECTIONAL_SEQUENCE_RNN", operands, [op.output, output], "BidirectionalSequenceRNNOptions", options,
+        emitter,
+    )  # fmt: skip
+
+
+def _append(
+    builtin: str,
+    operands: list[Value | None],
+    results: list[Value],
+    options_type: str,
+    options: dict[str, object],
+    emitter: Emitter,
+) -> None:
+    """Append the op. Its two outputs stay apart: merged, the kernel is wrong for batch-major batches."""
+    given = {**options, "mergeOutputs": False}
+    emitter.ops.append(TfliteOp(builtin, tuple(operands), tuple(results), options_type, given))

@@ -1,0 +1,158 @@
+"""Whether a model runs on a target: every rule of the target that the model breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converter.errors import Rejection
+from converter.ir import Graph, Program, TfliteOp, Value
+from converter.targets.rules import RULES, Rules, Target
+
+_STATEFUL = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+_OPERANDS = 24
+_TANH = 4  # of the schema's ActivationFunctionType
+_FEATURES = {  # operands of the fused LSTM, by position
+    "coupled gates": (1, False),
+    "peepholes": (10, True),
+    "projection": (16, True),
+    "layer normalisation": (21, True),
+}
+
+
+def target_rejections(program: Program, target: Target) -> Iterator[Rejection]:
+    """Yield everything that keeps a program of TFLite ops from running on ``target``, each reason once."""
+    rules = RULES[target]
+    seen: set[tuple[str, str]] = set()
+    for rejection in _rejections(program, rules):
+        key = (rejection.rule, rejection.detail)
+        if key not in seen:
+            seen.add(key)
+            yield rejection
+
+
+def _rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
+    yield from _boundary_rejections(program, rules)
+    for graph in program.graphs:
+        yield from _tensor_rejections(graph, rules)
+        for op in graph.ops:
+            if isinstance(op, TfliteOp):
+                yield from _op_rejections(op, rules)
+
+
+def _boundary_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
+    names = program.signature
+    sides = (
+        ("input", names.inputs, program.main.inputs),
+        ("output", names.outputs, program.main.outputs),
+    )
+    for side, labels, values in sides:
+        for name, value in zip(labels, values, strict=True):
+            if rules.boundary is not None and value.type.dtype not in rules.boundary:
+                types = ", ".join(sorted(dtype.value for dtype in rules.boundary))
+                yield Rejection(
+                    "target-boundary-type",
+                    name,
+                    f"the {side} {name} is {value.type.dtype.value}; {rules.title} passes {types} only",
+                    "cast it inside the model",
+                )
+    if not rules.direct_outputs:
+        yield from _output_rejections(program, rules)
+
+
+def _output_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
+    for name in direct_outputs(program.main):
+        yield Rejection(
+            "target-direct-output",
+            name.name,
+            f"the output {name.name} is the result of a WHILE, an input or another output; "
+            f"{rules.title} gives garbage for it, or refuses it",
+            "copy it by an op (convert does)",
+        )
+
+
+def direct_outputs(graph: Graph) -> Iterator[Value]:
+    """Yield the outputs that are no result of their own: of a WHILE, an input, a constant, or named before."""
+    loops = {
+        value for op in graph.ops if isinstance(op, TfliteOp) and op.builtin == "WHILE" for value in op.results
+    }
+    taken = loops | set(graph.inputs)
+    for value in graph.outputs:
+        if value in taken or value.is_constant:
+            yield value
+        taken.add(value)
+
+
+def _tensor_rejections(graph: Graph, rules: Rules) -> Iterator[Rejection]:
+    for value in graph.values():
+        if value.is_variable and not rules.variable_tensors:
+            yield Rejection(
+                "target-variable-tensors",
+                value.name,
+                f"{rules.title} refuses state tensors, and with them every fused recurrent op",
+                "convert the model for this target: its recurrences become loops",
+            )
+            break
+    if rules.dynamic:
+        return
+    for value in graph.values():
+        if not value.type.is_static:
+            yield Rejection(
+                "target-static-shapes",
+                value.name,
+                f"{value.name} is {value.type}; {rules.title} needs every dimension fixed",
+                "fix the batch and the time of the inputs",
+            )
+            return
+
+
+def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
+    newest = rules.versions.get(op.builtin, 0)
+    if op.custom_code is not None:
+        yield Rejection(
+            "target-op",
+            op.name,
+            f"{op.custom_code} is a custom op, which {rules.title} does not have",
+            "replace it",
+        )
+    elif newest == 0:
+        yield Rejection(
+            "target-op", op.name, f"{rules.title} has no {op.builtin}", "replace the layer it comes from"
+        )
+    elif op.version > newest:
+        yield Rejection(
+            "target-op-version",
+            op.name,
+            f"{op.builtin} has version {op.version}; {rules.title} knows it up to version {newest}",
+            "replace the layer it comes from, or use a newer runtime",
+        )
+    limit = rules.concatenation_operands
+    if limit is not None and op.builtin == "CONCATENATION" and len(op.operands) > limit:
+        yield Rejection(
+            "target-concatenation",
+            op.name,
+            f"a CONCATENATION of {len(op.operands)} operands; {rules.title} takes {limit}",
+            "concatenate in several steps",
+        )
+    if not rules.fused_features and op.builtin == _STATEFUL:
+        yield from _fused_rejections(op, rules)
+
+
+def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
+    if len(op.operands) != _OPERANDS:
+        yield Rejection(
+            "target-fused-lstm",
+            op.name,
+            f"the fused LSTM of {rules.title} takes {_OPERANDS} operands, {op.name} has {len(op.operands)}",
+            "convert the model again",
+        )
+        return
+    found = [what for what, (place, present) in _FEATURES.items() if (op.operands[place] is not None) is present]
+    if op.options.get("fusedActivationFunction") != _TANH:
+        found.append("activation but tanh")
+    for what in found:
+        yield Rejection(
+            "target-fused-lstm",
+            op.name,
+            f"the fused LSTM of {rules.title} has no {what}",
+            "convert the model for this target: such a recurrence becomes a loop",
+        )
