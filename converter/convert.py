@@ -54,6 +54,7 @@ def convert(
     state: str = "stateless",
     target: str = "litert",
     pair_directions: bool = True,
+    rename: Mapping[str, str] | None = None,
     signature_key: str | None = None,
     source_format: str = AUTO,
     inputs: Sequence[str] | None = None,
@@ -78,6 +79,7 @@ def convert(
             ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
+        rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
         source_format: what a path holds: ``"saved_model"``, ``"frozen_graph"`` or ``"tflite"``; ``"auto"`` looks.
         inputs: the nodes that are the inputs of a frozen graph; the placeholders it needs if not given.
@@ -93,7 +95,9 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state, target=target, pair_directions=pair_directions)
+    options = ConvertOptions.parse(
+        lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
+    )
     told = SourceOptions(source_format, signature_key, inputs, outputs, input_shapes, constants)
     opened = open_source(source, told)
     try:

@@ -59,13 +59,15 @@ class ConvertOptions:
     """How to convert.
 
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
-    makes one op of two fused recurrences that run over a sequence in both directions.
+    makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
+    of inputs and outputs, each after the old one.
     """
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
     target: Target = Target.LITERT
     pair_directions: bool = True
+    rename: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(
@@ -75,6 +77,7 @@ class ConvertOptions:
         state: str = StatePolicy.STATELESS.value,
         target: str = Target.LITERT.value,
         pair_directions: bool = True,
+        rename: Mapping[str, str] | None = None,
     ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
         for option, word, words in (
@@ -85,4 +88,4 @@ class ConvertOptions:
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
         form = None if lowering == AUTO else Lowering(lowering)
-        return cls(form, StatePolicy(state), Target(target), pair_directions)
+        return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))

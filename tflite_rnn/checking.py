@@ -30,6 +30,8 @@ from tflite_rnn.runtime import (
 )
 from tflite_rnn.runtime.signature import Array
 
+_FUSED = ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
+
 
 def check(
     converted: Converted | bytes | str | os.PathLike[str],
@@ -43,6 +45,7 @@ def check(
     signature_key: str | None = None,
     source_format: str = AUTO,
     constants: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
     seed: int = 0,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
@@ -61,6 +64,7 @@ def check(
         signature_key: which signature of a SavedModel is the reference.
         source_format: what the path of a reference holds, as in `convert`.
         constants: numbers for placeholders of a frozen graph that are no inputs of the model, as in `convert`.
+        rename: the new names that the model's inputs and outputs were given, by those of the reference.
         seed: seed of the random inputs.
         pool: workers to use and leave running; workers of its own if not given.
         progress: called before each step of the comparison.
@@ -75,6 +79,8 @@ def check(
     program = read_model(model, source=_describe(converted))
     told = SourceOptions(source_format, signature_key, constants=constants)
     reference, names = _open_reference(against, told, program)
+    if rename:
+        reference, names = _renamed(reference, rename), _new_names(names, rename)
     _check_inputs(program.signature.inputs, names)
     cases = inputs if inputs is not None else _example_cases(program, seed)
     return compare(
@@ -126,6 +132,21 @@ def _is_plain_function(against: Any) -> bool:
     return callable(against) and not is_tensorflow
 
 
+def _renamed(reference: Reference, rename: Mapping[str, str]) -> Reference:
+    """Return the reference with the names of the model."""
+    old = {new: name for name, new in rename.items()}
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = reference({old.get(name, name): array for name, array in inputs.items()})
+        return {rename.get(name, name): array for name, array in outputs.items()}
+
+    return run
+
+
+def _new_names(names: tuple[str, ...] | None, rename: Mapping[str, str]) -> tuple[str, ...] | None:
+    return None if names is None else tuple(rename.get(name, name) for name in names)
+
+
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:
     if reference is not None and set(model) != set(reference):
         raise CheckError(
@@ -155,8 +176,6 @@ def _spec(name: str, value: Value) -> TensorSpec:
 def _is_time_major(program: Program) -> bool:
     """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
     for op in program.ops():
-        if isinstance(op, TfliteOp) and op.builtin.startswith(
-            ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
-        ):
+        if isinstance(op, TfliteOp) and op.builtin.startswith(_FUSED):
             return bool(op.options["timeMajor"])
     return False

@@ -86,6 +86,15 @@ def _constants(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) ->
     return constants
 
 
+def _renames(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read each ``old=new``."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (old, _equals, new) in zip(texts, pairs, strict=True):
+        if not old.strip() or not new.strip():
+            raise click.BadParameter(f"{text!r} is no OLD=NEW")
+    return {old.strip(): new.strip() for old, _equals, new in pairs}
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
 def main() -> None:
@@ -159,15 +168,26 @@ def main() -> None:
     default=STATE_POLICIES[0],
     show_default=True,
     type=click.Choice(STATE_POLICIES),
-    help="stateless starts anew at every invoke; explicit makes inputs and outputs of every state; "
-    "streaming keeps states from one invoke to the next, until the signature reset is run.",
+    help="New at every invoke, given and returned, or kept until a reset.",
+)
+@click.option(
+    "--pair-directions/--split-directions",
+    default=True,
+    help="One op for both directions where exact (default), or two.",
+)
+@click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=_renames,
+    help="A new name of an input or output; may be given several times.",
 )
 @click.option(
     "--target",
     default=TARGETS[0],
     show_default=True,
     type=click.Choice(TARGETS),
-    help="Where the model is to run; `tflite-rnn targets` lists what each can do.",
+    help="Where it is to run; see `tflite-rnn targets`.",
 )
 @click.option(
     "--report",
@@ -189,6 +209,8 @@ def convert(
     lowering: str,
     state: str,
     target: str,
+    pair_directions: bool,
+    rename: Mapping[str, str],
     report_file: Path | None,
 ) -> None:
     """Convert a SavedModel, a frozen graph or a .tflite with loops to a .tflite of builtin ops.
@@ -213,6 +235,8 @@ def convert(
                 lowering=lowering,
                 state=state,
                 target=target,
+                pair_directions=pair_directions,
+                rename=rename,
                 signature_key=signature_key,
                 source_format=source_format,
                 inputs=inputs,

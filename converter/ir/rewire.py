@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from converter.ir.program import Graph, Op, Recurrence, Scan, TfliteOp
+from converter.ir.program import Bidirectional, Graph, Op, Recurrence, Scan
 from converter.ir.types import Value
 
 _Operand = TypeVar("_Operand", Value, Value | None)
@@ -25,6 +25,11 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
         if x is None:
             raise TypeError(f"{op.name} has no input")
         return replace(op, x=x, sequence_length=length, initial_state=new(op.initial_state))
+    if isinstance(op, Bidirectional):
+        forward, backward = rewire(op.forward, other), rewire(op.backward, other)
+        if not (isinstance(forward, Recurrence) and isinstance(backward, Recurrence)):
+            raise TypeError(f"{op.name} has a direction that is no recurrence")
+        return replace(op, forward=forward, backward=backward)
     if isinstance(op, Scan):
         length, steps = new((op.length, op.steps))
         return replace(
@@ -35,9 +40,7 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
             length=length,
             steps=steps,
         )
-    if isinstance(op, TfliteOp):
-        return replace(op, operands=new(op.operands))
-    raise TypeError(f"{op.name}: directions are paired when nothing is rewired any more")
+    return replace(op, operands=new(op.operands))
 
 
 def rewire_graph(graph: Graph, other: Mapping[Value, Value]) -> Graph:

@@ -43,9 +43,20 @@ def _next(graph: Graph) -> Recurrence | TfliteOp | None:
     for op in graph.ops:
         if isinstance(op, Recurrence) and op.time_major and _untransposed(producers.get(op.x)) is not None:
             return op
-        if isinstance(op, TfliteOp) and _is_after(op, producers):
+        if isinstance(op, TfliteOp) and (_is_after(op, producers) or _is_reverse(op, graph, producers)):
             return op
     return None
+
+
+def _is_reverse(op: TfliteOp, graph: Graph, producers: Mapping[Value, Op]) -> bool:
+    """True if ``op`` turns a transposed sequence around for a recurrence, or the output of one."""
+    if op.builtin != "REVERSE_V2" or op.operands[1] is None or op.operands[1].data is None:
+        return False
+    source = _untransposed(producers.get(op.operands[0])) if op.operands[0] is not None else None
+    if source is None:
+        return False
+    readers = (reader for reader in graph.ops if isinstance(reader, Recurrence) and reader.time_major)
+    return _is_output(source, producers) or any(reader.x is op.results[0] for reader in readers)
 
 
 def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
@@ -56,8 +67,15 @@ def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
     if not (of_vectors or op.builtin in ELEMENTWISE) or len(op.results) != 1 or op.results[0].type.rank != 3:
         return False
     sources = [_untransposed(producers.get(value)) for value in sequences]
-    made = (producers.get(source) for source in sources if source is not None)
-    return None not in sources and any(isinstance(maker, Recurrence) for maker in made)
+    return None not in sources and any(_is_output(source, producers) for source in sources)
+
+
+def _is_output(value: Value | None, producers: Mapping[Value, Op]) -> bool:
+    """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
+    maker = None if value is None else producers.get(value)
+    if isinstance(maker, TfliteOp) and maker.builtin in {"FULLY_CONNECTED", "REVERSE_V2", *ELEMENTWISE}:
+        return any(_is_output(operand, producers) for operand in maker.operands)
+    return isinstance(maker, Recurrence)
 
 
 def _untransposed(op: Op | None) -> Value | None:
@@ -86,6 +104,8 @@ def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
         emitter.ops.append(replace(op, x=before[op.x], output=output, time_major=False))
     else:
         operands = tuple(value if value is None else before.get(value, value) for value in op.operands)
+        if op.builtin == "REVERSE_V2":
+            operands = (operands[0], _swapped_axes(operands[1], emitter))
         emitter.ops.append(replace(op, operands=operands, results=(output,)))
     if others:
         emitter.transpose(output, seen)
@@ -97,6 +117,12 @@ def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
             ops.append(step)
     same = {reader.results[0]: output for reader in again[1:]}
     return rewire_graph(replace(graph, ops=tuple(ops)), same)
+
+
+def _swapped_axes(axes: Value | None, emitter: Emitter) -> Value:
+    if axes is None or axes.data is None:
+        raise ValueError("the axes to reverse are not known")
+    return emitter.constant("axes", np.asarray([1, 0, 2], axes.data.dtype)[axes.data])
 
 
 def _swapped(type_: TensorType) -> tuple[int | None, ...]:

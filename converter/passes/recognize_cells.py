@@ -43,7 +43,7 @@ def _recognized(scan: Scan, producers: Producers, taken: set[str]) -> Iterator[O
     names = set(taken)
     outcome = recognize(
         scan,
-        lambda lengths: covers(scan.steps, scan.sequences[0], lengths, producers),
+        lambda lengths: _runs_all(scan, lengths, producers),
         lambda value: is_zero(value, producers),
         names,
     )
@@ -57,6 +57,12 @@ def _recognized(scan: Scan, producers: Producers, taken: set[str]) -> Iterator[O
 
 def _refusal(scan: Scan, reason: str) -> Rejection:
     return Rejection("known-cells", scan.place, f"this loop is no known cell: {reason}", _HINT)
+
+
+def _runs_all(scan: Scan, lengths: Value | None, producers: Producers) -> bool:
+    """True if ``scan`` is known to run every step of all its sequences up to the end of the longest row."""
+    times = {time_of(sequence, producers) for sequence in scan.sequences}
+    return len(times) == 1 and covers(scan.steps, scan.sequences[0], lengths, producers)
 
 
 def covers(steps: Value | None, sequence: Value, lengths: Value | None, producers: Producers) -> bool:

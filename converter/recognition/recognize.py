@@ -12,6 +12,8 @@ from converter.recognition.dataflow import components_of, flow_of
 from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
 
+_EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "WHILE"})
+
 
 def recognize(
     scan: Scan, covers: Callable[[Value | None], bool], is_zero: Callable[[Value], bool], taken: set[str]
@@ -41,9 +43,13 @@ def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
     """Return the step in terms of cells. Raises NoPlanError with the reason if that cannot be had."""
     if not scan.initial_state or not scan.sequences:
         raise NoPlanError("it has no state" if scan.sequences else "it has no sequence to read")
-    foreign = [op for op in scan.body.ops if not isinstance(op, TfliteOp)]
-    if foreign:
-        raise NoPlanError(f"its step contains {foreign[0].name}, another recurrence")
+    for op in scan.body.ops:
+        if not isinstance(op, TfliteOp):
+            raise NoPlanError(f"its step contains {op.name}, another recurrence")
+        if op.builtin in _EFFECTS:
+            raise NoPlanError(
+                f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
+            )
     peeled = peel(scan, is_zero)
     if isinstance(peeled, str):
         raise NoPlanError(peeled)

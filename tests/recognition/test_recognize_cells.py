@@ -12,7 +12,7 @@ from converter.emit import Emitter
 from converter.ir import Activation, Array, Cell, LstmCell, Program, Recurrence, TfliteOp, Value, evaluate, verify
 from converter.passes.map_sequences import map_sequences
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
-from tests.programs import gru_cell, lstm_cell, rnn_cell
+from tests.programs import gru_cell, lstm_cell, rnn_cell, tensor
 from tests.recognition.spelled_steps import Spelling, replaced, spelled
 
 CELLS: dict[str, Cell] = {
@@ -170,6 +170,39 @@ def test_states_that_are_not_held_after_the_end_are_not_recognised() -> None:
     assert raw is not None
     body = replace(scan.body, outputs=(raw, *scan.body.outputs[1:]))
     _refused(program.map_ops(lambda _: replace(scan, body=body)), "some of its states are held")
+
+
+def test_sequences_that_may_be_of_other_lengths_are_not_recognised() -> None:
+    program = spelled([rnn_cell()], Spelling())
+    (scan,) = program.scans()
+    longer = tensor("longer", None, None, 3)
+    slice_ = tensor("slice", None, 3)
+    count = 1 + len(scan.initial_state)
+    x = scan.body.inputs[count]
+    e = Emitter("more", {value.name for value in scan.body.values()})
+    total = e.add(x, slice_)
+    ops = tuple(_rewired(op, x, total) for op in scan.body.ops)
+    inputs = (*scan.body.inputs[: count + 1], slice_, *scan.body.inputs[count + 1 :])
+    body = replace(scan.body, inputs=inputs, ops=(*e.ops, *ops))
+    two = replace(scan, body=body, sequences=(*scan.sequences, longer))
+    main = replace(program.main, inputs=(*program.main.inputs, longer), ops=(two,))
+    signature = replace(program.signatures[0], inputs=(*program.signatures[0].inputs, "longer"))
+    after = recognize_cells(replace(program, graphs=(main,), signatures=(signature,)))
+    assert "every step of its sequences" in _reasons(after)[0]
+
+
+def _rewired(op: object, old: Value, new: Value) -> TfliteOp:
+    assert isinstance(op, TfliteOp)
+    return replace(op, operands=tuple(new if value is old else value for value in op.operands))
+
+
+def test_a_step_with_an_effect_is_no_cell() -> None:
+    program = spelled([rnn_cell()], Spelling())
+    (scan,) = program.scans()
+    custom = TfliteOp("CUSTOM", (scan.body.inputs[1],), (tensor("printed", None, 4),), custom_code="Print")
+    body = replace(scan.body, ops=(custom, *scan.body.ops))
+    after = recognize_cells(program.map_ops(lambda _: replace(scan, body=body)))
+    assert "may do more" in _reasons(after)[0]
 
 
 def test_a_step_without_state_is_no_recurrence() -> None:
