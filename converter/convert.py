@@ -67,7 +67,8 @@ def convert(
             or a path: the directory of a SavedModel, a ``.keras`` or ``.h5`` file, the ``.pb`` of a frozen graph
             of TensorFlow 1, or a ``.tflite`` that holds loops.
         lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
-            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
+            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form, and
+            ``"unrolled"`` writes all steps out one after another, if their number is fixed.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one

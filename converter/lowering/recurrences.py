@@ -16,8 +16,9 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
     ``output`` [T, B, n] receives the outputs by time; None if nobody reads them.
     """
     projection = input_projection(op.cell)
-    projected = emitter.fully_connected(op.x, projection.kernel, projection.bias, "projected_inputs")
-    xs = projected if op.time_major else emitter.transpose(projected, "projected_inputs_by_time")
+    # Before the product: the inputs are fewer numbers than all gates.
+    x = op.x if op.time_major else emitter.transpose(op.x, "inputs_by_time")
+    xs = emitter.fully_connected(x, projection.kernel, projection.bias, "projected_inputs")
     time, batch = emitter.dimension(xs, 0), emitter.dimension(xs, 1)
     kept, end = {"xs": xs}, time
     if op.sequence_length is not None:
