@@ -26,8 +26,10 @@ from converter.ir.program import (
     Recurrence,
     Scan,
     Signature,
+    Steps,
     TfliteOp,
 )
+from converter.ir.rewire import rewire, rewire_graph
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
 from converter.ir.verify import verify
 
@@ -54,6 +56,7 @@ __all__ = [
     "Scan",
     "Shape",
     "Signature",
+    "Steps",
     "TensorType",
     "TfliteOp",
     "Value",
@@ -61,5 +64,7 @@ __all__ = [
     "evaluate",
     "format_op",
     "format_program",
+    "rewire",
+    "rewire_graph",
     "verify",
 ]

@@ -20,6 +20,7 @@ import tflite_rnn as rnn
 from converter.convert import open_source
 from converter.importers.keras import files
 from converter.ir import Array
+from converter.options import SourceOptions
 from tests.keras.keras_models import LSTM, randomized
 from tflite_rnn.cli import main
 
@@ -45,7 +46,7 @@ def network(library: ModuleType, *layers: Any) -> Any:
 
 
 def answer(source: Any, x: Array, **options: Any) -> Array:
-    function = open_source(source, **options)
+    function = open_source(source, SourceOptions(**options))
     (name,) = function.input_names
     (output,) = function({name: x}).values()
     return output
