@@ -6,7 +6,7 @@ reference, so that what is checked shares nothing with what was marked. No layer
 is asked for its weights and options, and a layer whose answers no cell of this tool computes keeps its own loop.
 """
 
-from converter.importers.keras.files import is_keras_file, load_keras_file
+from converter.importers.keras.files import load_keras_file
 from converter.importers.keras.models import from_keras_model, is_keras_model
 
-__all__ = ["from_keras_model", "is_keras_file", "is_keras_model", "load_keras_file"]
+__all__ = ["from_keras_model", "is_keras_model", "load_keras_file"]

@@ -17,7 +17,6 @@ from converter.importers.keras.stored_config import Json, check_safe, for_keras2
 from converter.importers.tf_function import FlatFunction
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-SUFFIXES = (".keras", *HDF5_SUFFIXES)
 
 DAMAGE = (
     AttributeError,
@@ -55,11 +54,6 @@ class StoredModel:
         # Keras 3 knows neither all their options (time_major) nor the names of their weights, and it computes
         # another hard_sigmoid.
         return int(self.keras_version.partition(".")[0]) < 3
-
-
-def is_keras_file(path: Path) -> bool:
-    """Tell whether ``path`` is called like a Keras model: ``.keras``, ``.h5`` or ``.hdf5``, and no directory."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def load_keras_file(
