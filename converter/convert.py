@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converter.errors import ConversionError, InvalidProgramError, Rejection
+from converter.errors import ConversionError, InvalidProgramError, Rejection, SourceError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
+from converter.importers.frozen_graph import load_frozen_graph
 from converter.importers.saved_model import load_function
-from converter.importers.tf_function import FlatFunction, flatten_function
+from converter.importers.source import FROZEN_GRAPH, KERAS, TFLITE, Source, format_of
+from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten_function
+from converter.importers.tflite_file import load_tflite
 from converter.importers.tflite_model import import_tflite
-from converter.ir import Bidirectional, Program, TfliteOp, verify
+from converter.ir import Bidirectional, Program, Signature, TfliteOp, verify
 from converter.lowering import lower
-from converter.options import AUTO, ConvertOptions
+from converter.options import AUTO, ConvertOptions, SourceOptions
 from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.report import LoweringRecord, Report
@@ -24,6 +28,8 @@ from converter.targets import RULES, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
+UNTOLD = SourceOptions()
+LOOP_FORM = "loop-form"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +54,19 @@ def convert(
     state: str = "stateless",
     target: str = "litert",
     pair_directions: bool = True,
+    rename: Mapping[str, str] | None = None,
     signature_key: str | None = None,
+    source_format: str = AUTO,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
     Args:
-        source: a ``tf.function`` with an input signature, a concrete function, or the directory of a SavedModel.
+        source: a ``tf.function`` with an input signature, a concrete function, or a path: the directory of a
+            SavedModel, the ``.pb`` of a frozen graph of TensorFlow 1, or a ``.tflite`` that holds loops.
         lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
             to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
@@ -65,7 +78,14 @@ def convert(
             ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
+        rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
+        source_format: what a path holds: ``"saved_model"``, ``"frozen_graph"`` or ``"tflite"``; ``"auto"`` looks.
+        inputs: the nodes that are the inputs of a frozen graph; the placeholders it needs if not given.
+        outputs: the nodes that are its outputs; the one node that nothing reads if not given.
+        input_shapes: the shapes of its inputs, None where a size is known only when the model runs, as in
+            ``{"x": (None, None, 80)}``; as in the graph if not given.
+        constants: numbers for placeholders that are to be no inputs, as in ``{"keep_prob": 1.0}``.
 
     Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
     sources give equal bytes.
@@ -74,18 +94,64 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state, target=target, pair_directions=pair_directions)
-    function = open_source(source, signature_key=signature_key)
-    return compile_program(import_tflite(function.to_tflite(), source=function.name), options)
+    options = ConvertOptions.parse(
+        lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
+    )
+    told = SourceOptions(source_format, signature_key, inputs, outputs, input_shapes, constants)
+    opened = open_source(source, told)
+    try:
+        return compile_program(import_source(opened, keep_lists=True), options)
+    except ConversionError as refusal:
+        if not _is_about_lists(refusal):
+            raise
+        # TFLiteConverter lowers lists of known sizes itself, whatever the loop around them does.
+        try:
+            return compile_program(import_source(opened, keep_lists=False), options)
+        except ConversionError:
+            raise refusal from None
 
 
-def open_source(source: Any, *, signature_key: str | None = None) -> FlatFunction:
-    """Return the TensorFlow function that ``source`` (see `convert`) stands for. Raises SourceError."""
+def open_source(source: Any, told: SourceOptions = UNTOLD) -> Source:
+    """Return the model that ``source`` (see `convert`) stands for.
+
+    Raises SourceError if it cannot be read, or if what is told about it is about sources of another kind.
+    """
     if isinstance(source, FlatFunction):
         return source
-    if isinstance(source, str | os.PathLike):
-        return load_function(Path(source), signature_key=signature_key)
-    return flatten_function(source)
+    if not isinstance(source, str | os.PathLike):
+        _refuse_graph_options(told, "a function")
+        return flatten_function(source)
+    path = Path(source)
+    found = format_of(path) if told.source_format == AUTO else told.source_format
+    if found == FROZEN_GRAPH:
+        return load_frozen_graph(
+            path,
+            inputs=told.inputs,
+            outputs=told.outputs,
+            input_shapes=told.input_shapes,
+            constants=told.constants,
+        )
+    _refuse_graph_options(told, str(path))
+    if found == KERAS:
+        raise SourceError(f"{path}: a Keras model file; load it, and save it with model.export(directory)")
+    return load_tflite(path) if found == TFLITE else load_function(path, signature_key=told.signature_key)
+
+
+def _refuse_graph_options(told: SourceOptions, what: str) -> None:
+    if told.of_graphs:
+        raise SourceError(
+            f"{what} is no frozen graph: {', '.join(told.of_graphs)} say something about frozen graphs only"
+        )
+
+
+def import_source(source: Source, *, keep_lists: bool = True) -> Program:
+    """Return the program of a source; see `Source.to_tflite`. Raises ConversionError."""
+    signature = Signature(SIGNATURE_KEY, source.input_names, source.output_names)
+    return import_tflite(source.to_tflite(keep_lists=keep_lists), source=source.name, signature=signature)
+
+
+def _is_about_lists(refusal: ConversionError) -> bool:
+    return bool(refusal.rejections) and all(one.rule == LOOP_FORM for one in refusal.rejections)
 
 
 def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Converted:
@@ -127,18 +193,30 @@ def _records(choices: Iterable[Choice], paired: Program) -> tuple[LoweringRecord
 
 
 def _refuse_foreign_ops(program: Program) -> None:
-    rejections = [
-        Rejection(
+    foreign = [op for op in program.ops() if isinstance(op, TfliteOp) and op.custom_code is not None]
+    if foreign:
+        rejections = dict.fromkeys(map(_foreign, foreign))
+        raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+
+
+def _foreign(op: TfliteOp) -> Rejection:
+    """Return why an op without a builtin is refused; the ops of one loop have one reason."""
+    code = (op.custom_code or "").removeprefix("Flex")
+    if not code.startswith(("TensorArray", "TensorList")):
+        return Rejection(
             "builtin-ops-only",
             op.name,
-            f"the TensorFlow op {op.custom_code.removeprefix('Flex')} has no TFLite builtin",
+            f"the TensorFlow op {code} has no TFLite builtin",
             "replace it by ops that TFLite has",
         )
-        for op in program.ops()
-        if isinstance(op, TfliteOp) and op.custom_code is not None
-    ]
-    if rejections:
-        raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+    return Rejection(
+        LOOP_FORM,
+        re.sub(r"(/while(_\d+)?)?/[^/]*TensorArray.*", "", op.name),
+        "it collects tensors in a loop that is not run step by step, from the first to the last: its end depends "
+        "on what it computes, a loop or a branch is inside it, or it reads and writes in another order",
+        "count the steps from 0 by 1 up to a limit that does not change, read sequences and write outputs at the "
+        "counter, or fix the batch and time dimensions of the inputs",
+    )
 
 
 def _refuse_beyond_target(program: Program, target: Target) -> None:

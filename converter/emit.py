@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from converter.flatbuffer import unique_name
 from converter.flatbuffer.schema import DTYPE_NUMBERS
 from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant
+
+LARGEST_ZEROS = 1024
+"""Zeros up to this number are a constant of the file, more are made when the model runs."""
 
 
 class Emitter:
@@ -20,6 +25,7 @@ class Emitter:
     def __init__(self, scope: str, taken: set[str]) -> None:
         self.ops: list[Op] = []
         self._shapes: dict[Value, Value] = {}
+        self._adopted: dict[Value, Value] = {}
         self._scope = scope
         self._taken = taken
 
@@ -32,6 +38,12 @@ class Emitter:
     def constant(self, name: str, data: Array) -> Value:
         """Return a constant of the graph."""
         return constant(self.name(name), data)
+
+    def adopt(self, value: Value) -> Value:
+        """Return a constant of another graph as one of this scope, the same however often it is asked for."""
+        if value not in self._adopted:
+            self._adopted[value] = replace(value, name=self.name(value.name))
+        return self._adopted[value]
 
     def weights(self, name: str, data: Array) -> Value:
         """Return trained numbers as a float32 constant."""
@@ -48,6 +60,10 @@ class Emitter:
     def number(self, number: float) -> Value:
         """Return a constant float32 scalar."""
         return self.constant("number", np.array(number, np.float32))
+
+    def zero(self, dtype: DType) -> Value:
+        """Return a constant scalar zero; false for bool."""
+        return self.constant("zero", np.zeros((), dtype.numpy))
 
     def state(self, name: str, like: TensorType) -> Value:
         """Return a new state tensor: it lives in the interpreter's persistent memory."""
@@ -143,6 +159,14 @@ class Emitter:
         shape[axis] = None if None in parts else sum(part for part in parts if part is not None)
         result = self._into(into, operands[0], tuple(shape))
         return self.op("CONCATENATION", operands, result, {"axis": axis}, options_type="ConcatenationOptions")
+
+    def copy(self, x: Value, into: str | Value) -> Value:
+        """Append what copies ``x`` into memory of its own: a CONCATENATION, or a RESHAPE of a scalar."""
+        if x.type.shape != ():
+            result = into if isinstance(into, Value) else Value(self.name(into), x.type)
+            return self.op("CONCATENATION", [x], result, {"axis": 0}, options_type="ConcatenationOptions")
+        scalar = self.constant("scalar", np.zeros(0, np.int32))
+        return self.op("RESHAPE", [x, scalar], self._into(into, x, ()), options_type="ReshapeOptions")
 
     def columns(self, x: Value, start: int, stop: int, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[..., start:stop]``.
@@ -288,13 +312,34 @@ class Emitter:
             self._shapes[x] = self.op("SHAPE", [x], shape, options, options_type="ShapeOptions")
         return self._shapes[x]
 
-    def zeros(self, sizes: Sequence[Value], shape: Shape, name: str) -> Value:
-        """Return zeros of a shape whose unknown dimensions are in ``sizes``: a constant if all are known."""
-        if None not in shape:
-            return self.constant(name, np.zeros([dim or 0 for dim in shape], np.float32))
-        filled = self.number(0.0)
+    def zeros(self, sizes: Sequence[Value], shape: Shape, name: str, *, dtype: DType = DType.FLOAT32) -> Value:
+        """Return zeros of ``sizes``; a constant if ``shape``, what is known of them, is all and small."""
+        if None not in shape and math.prod(dim or 0 for dim in shape) <= LARGEST_ZEROS:
+            return self.constant(name, np.zeros([dim or 0 for dim in shape], dtype.numpy))
+        filled = self.zero(dtype)
         result = self.value(name, filled, shape)
-        return self.op("FILL", [self.pack(sizes, "sizes"), filled], result, options_type="FillOptions")
+        wanted = self.pack(sizes, "sizes") if None in shape else self.integers(*(dim or 0 for dim in shape))
+        return self.op("FILL", [wanted, filled], result, options_type="FillOptions")
+
+    def ceil_div(self, x: Value, divisor: int, name: str) -> Value:
+        """Append what rounds ``x / divisor`` up, for int32 that are not negative."""
+        above = self.add(x, self.integer(divisor - 1))
+        return self.binary("FLOOR_DIV", above, self.integer(divisor), name, options_type="FloorDivOptions")
+
+
+class SharingEmitter(Emitter):
+    """An emitter of ops that repeat: equal constants are one."""
+
+    def __init__(self, scope: str, taken: set[str]) -> None:
+        super().__init__(scope, taken)
+        self._constants: dict[tuple[str, Shape, bytes], Value] = {}
+
+    def constant(self, name: str, data: Array) -> Value:
+        """Return a constant of the graph, the same for equal data."""
+        key = (data.dtype.name, data.shape, data.tobytes())
+        if key not in self._constants:
+            self._constants[key] = super().constant(name, data)
+        return self._constants[key]
 
 
 def dims(x: Value) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +11,7 @@ from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
 AUTO = "auto"
+SOURCE_FORMATS = (AUTO, "saved_model", "frozen_graph", "tflite")
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
@@ -29,18 +31,43 @@ class StatePolicy(Enum):
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceOptions:
+    """How to read a source: what `converter.convert.convert` is told about it. None says nothing."""
+
+    source_format: str = AUTO
+    signature_key: str | None = None
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None
+    constants: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.source_format not in SOURCE_FORMATS:
+            known = ", ".join(SOURCE_FORMATS)
+            raise TfliteRnnError(f"source_format is {self.source_format!r}; it must be one of {known}")
+
+    @property
+    def of_graphs(self) -> tuple[str, ...]:
+        """The names of the options that were given and say something about graphs only."""
+        names = ("inputs", "outputs", "input_shapes", "constants")
+        return tuple(name for name in names if getattr(self, name))
+
+
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """How to convert.
 
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
-    makes one op of two fused recurrences that run over a sequence in both directions.
+    makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
+    of inputs and outputs, each after the old one.
     """
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
     target: Target = Target.LITERT
     pair_directions: bool = True
+    rename: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(
@@ -50,6 +77,7 @@ class ConvertOptions:
         state: str = StatePolicy.STATELESS.value,
         target: str = Target.LITERT.value,
         pair_directions: bool = True,
+        rename: Mapping[str, str] | None = None,
     ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
         for option, word, words in (
@@ -60,4 +88,4 @@ class ConvertOptions:
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
         form = None if lowering == AUTO else Lowering(lowering)
-        return cls(form, StatePolicy(state), Target(target), pair_directions)
+        return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))

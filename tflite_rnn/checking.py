@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 
 from converter.convert import Converted, open_source
 from converter.flatbuffer import read_file, read_model
+from converter.importers.source import FROZEN_GRAPH, format_of
 from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value
+from converter.options import AUTO, SourceOptions
 from tflite_rnn.runtime import (
     CheckError,
     ParityReport,
@@ -27,6 +30,8 @@ from tflite_rnn.runtime import (
 )
 from tflite_rnn.runtime.signature import Array
 
+_FUSED = ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
+
 
 def check(
     converted: Converted | bytes | str | os.PathLike[str],
@@ -38,6 +43,9 @@ def check(
     atol: float = 1e-5,
     rtol: float = 1e-5,
     signature_key: str | None = None,
+    source_format: str = AUTO,
+    constants: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
     seed: int = 0,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
@@ -54,6 +62,9 @@ def check(
         invokes: how often each input is run in a row; the answers must be equal bit for bit.
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
         signature_key: which signature of a SavedModel is the reference.
+        source_format: what the path of a reference holds, as in `convert`.
+        constants: numbers for placeholders of a frozen graph that are no inputs of the model, as in `convert`.
+        rename: the new names that the model's inputs and outputs were given, by those of the reference.
         seed: seed of the random inputs.
         pool: workers to use and leave running; workers of its own if not given.
         progress: called before each step of the comparison.
@@ -65,8 +76,11 @@ def check(
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
     model = model_bytes(converted)
-    reference, names = _open_reference(against, signature_key)
     program = read_model(model, source=_describe(converted))
+    told = SourceOptions(source_format, signature_key, constants=constants)
+    reference, names = _open_reference(against, told, program)
+    if rename:
+        reference, names = _renamed(reference, rename), _new_names(names, rename)
     _check_inputs(program.signature.inputs, names)
     cases = inputs if inputs is not None else _example_cases(program, seed)
     return compare(
@@ -93,17 +107,44 @@ def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
     return str(model) if isinstance(model, str | os.PathLike) else "the model"
 
 
-def _open_reference(against: Any, signature_key: str | None) -> tuple[Reference, tuple[str, ...] | None]:
+def _open_reference(
+    against: Any, told: SourceOptions, program: Program
+) -> tuple[Reference, tuple[str, ...] | None]:
     """Return the reference, and its input names if they are known before it is called."""
     if _is_plain_function(against):
         return against, None
-    function = open_source(against, signature_key=signature_key)
-    return function, function.input_names
+    if _is_frozen_graph(against, told):
+        # A graph may end in more nodes than were converted; the model says which of them it has.
+        names = program.signature
+        told = replace(told, inputs=names.inputs, outputs=names.outputs)
+    source = open_source(against, told)
+    return source, source.input_names
+
+
+def _is_frozen_graph(against: Any, told: SourceOptions) -> bool:
+    if told.source_format != AUTO:
+        return told.source_format == FROZEN_GRAPH
+    return isinstance(against, str | os.PathLike) and format_of(Path(against)) == FROZEN_GRAPH
 
 
 def _is_plain_function(against: Any) -> bool:
     is_tensorflow = isinstance(against, FlatFunction) or type(against).__module__.startswith("tensorflow.")
     return callable(against) and not is_tensorflow
+
+
+def _renamed(reference: Reference, rename: Mapping[str, str]) -> Reference:
+    """Return the reference with the names of the model."""
+    old = {new: name for name, new in rename.items()}
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = reference({old.get(name, name): array for name, array in inputs.items()})
+        return {rename.get(name, name): array for name, array in outputs.items()}
+
+    return run
+
+
+def _new_names(names: tuple[str, ...] | None, rename: Mapping[str, str]) -> tuple[str, ...] | None:
+    return None if names is None else tuple(rename.get(name, name) for name in names)
 
 
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:
@@ -135,6 +176,6 @@ def _spec(name: str, value: Value) -> TensorSpec:
 def _is_time_major(program: Program) -> bool:
     """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
     for op in program.ops():
-        if isinstance(op, TfliteOp) and op.builtin.startswith(("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")):
+        if isinstance(op, TfliteOp) and op.builtin.startswith(_FUSED):
             return bool(op.options["timeMajor"])
     return False

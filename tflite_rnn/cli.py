@@ -6,6 +6,7 @@ Exit status: 0 if all is well, 1 if a check or a judgement is against the model,
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -21,7 +22,7 @@ from converter.errors import SourceError, TfliteRnnError
 from converter.files import check_writable, write_atomically
 from converter.flatbuffer import read_file, read_model
 from converter.ir import Program
-from converter.options import AUTO, LOWERINGS, STATE_POLICIES
+from converter.options import AUTO, LOWERINGS, SOURCE_FORMATS, STATE_POLICIES
 from converter.targets import TARGETS, Target, target_rejections
 from tflite_rnn.console import import_tensorflow, quiet_stderr
 from tflite_rnn.runtime import RUNTIMES, SPECIAL_RUNTIMES, ParityReport, Runtime
@@ -51,14 +52,57 @@ def _reports_errors(command: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Read ``a,b``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _shapes(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, tuple[int | None, ...]]:
+    """Read ``x:2,?,80;n:2``; ``?`` and -1 are unknown sizes."""
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for part in (text or "").split(";"):
+        name, colon, dims = part.strip().rpartition(":")
+        sizes = [dim.strip() for dim in dims.split(",") if dim.strip()]
+        if not part.strip():
+            continue
+        if not colon or not name or not all(_SIZE.fullmatch(size) for size in sizes):
+            raise click.BadParameter(f"{part.strip()!r} is no shape; write NAME:SIZE,SIZE,… with ? where unknown")
+        shapes[name] = tuple(None if size in {"?", "-1"} else int(size) for size in sizes)
+    return shapes
+
+
+_SIZE = re.compile(r"\d+|\?|-1")
+
+
+def _constants(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    """Read each ``name=number``."""
+    constants: dict[str, float] = {}
+    for text in texts:
+        name, _equals, number = text.partition("=")
+        try:
+            constants[name.strip()] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no NAME=NUMBER") from None
+    return constants
+
+
+def _renames(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read each ``old=new``."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (old, _equals, new) in zip(texts, pairs, strict=True):
+        if not old.strip() or not new.strip():
+            raise click.BadParameter(f"{text!r} is no OLD=NEW")
+    return {old.strip(): new.strip() for old, _equals, new in pairs}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
 def main() -> None:
     """Compile recurrent networks to TensorFlow Lite, exactly, and prove it."""
 
 
 @main.command()
-@click.argument("source", metavar="SAVED_MODEL_DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -72,29 +116,78 @@ def main() -> None:
     "--signature-key",
     "--saved_model_signature_key",
     "signature_key",
-    help="Which signature of the SavedModel; its serving_default or only one if not given.",
+    help="Which signature of a SavedModel, if not serving_default or its only one.",
+)
+@click.option(
+    "--from",
+    "source_format",
+    default=AUTO,
+    type=click.Choice(SOURCE_FORMATS),
+    metavar="FORMAT",
+    help="saved_model, frozen_graph or tflite; looks by itself if not given.",
+)
+@click.option(
+    "--inputs",
+    "--input_arrays",
+    "inputs",
+    metavar="A,B",
+    callback=_names,
+    help="Input nodes of a frozen graph; its placeholders if not given.",
+)
+@click.option(
+    "--outputs",
+    "--output_arrays",
+    "outputs",
+    metavar="Y,H",
+    callback=_names,
+    help="Output nodes of a frozen graph; its only end if not given.",
+)
+@click.option(
+    "--input-shapes",
+    metavar="A:2,?,80;B:2",
+    callback=_shapes,
+    help="Shapes of a frozen graph's inputs; ? is a size known only when it runs.",
+)
+@click.option(
+    "--set",
+    "constants",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    callback=_constants,
+    help="Make a placeholder of a frozen graph a constant; may be given several times.",
 )
 @click.option(
     "--lowering",
     default=AUTO,
     show_default=True,
     type=click.Choice(LOWERINGS),
-    help="The form of every recurrence; auto is the fused op where it is exact, else a loop.",
+    help="The form of every recurrence; auto: fused where exact, else a loop.",
 )
 @click.option(
     "--state",
     default=STATE_POLICIES[0],
     show_default=True,
     type=click.Choice(STATE_POLICIES),
-    help="stateless starts anew at every invoke; explicit makes inputs and outputs of every state; "
-    "streaming keeps states from one invoke to the next, until the signature reset is run.",
+    help="New at every invoke, given and returned, or kept until a reset.",
+)
+@click.option(
+    "--pair-directions/--split-directions",
+    default=True,
+    help="One op for both directions where exact (default), or two.",
+)
+@click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=_renames,
+    help="A new name of an input or output; may be given several times.",
 )
 @click.option(
     "--target",
     default=TARGETS[0],
     show_default=True,
     type=click.Choice(TARGETS),
-    help="Where the model is to run; `tflite-rnn targets` lists what each can do.",
+    help="Where it is to run; see `tflite-rnn targets`.",
 )
 @click.option(
     "--report",
@@ -108,18 +201,26 @@ def convert(
     source: Path,
     output: Path,
     signature_key: str | None,
+    source_format: str,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    input_shapes: Mapping[str, tuple[int | None, ...]],
+    constants: Mapping[str, float],
     lowering: str,
     state: str,
     target: str,
+    pair_directions: bool,
+    rename: Mapping[str, str],
     report_file: Path | None,
 ) -> None:
-    """Convert a SavedModel to a .tflite of builtin ops.
+    """Convert a SavedModel, a frozen graph or a .tflite with loops to a .tflite of builtin ops.
 
     Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
 
     \b
-    Example:
+    Examples:
       tflite-rnn convert saved_model/ -o model.tflite
+      tflite-rnn convert frozen.pb -o model.tflite --outputs probs --set keep_prob=1.0
     """
     for place in (output, report_file):
         if place is not None:
@@ -130,7 +231,18 @@ def convert(
         import_tensorflow()
         with quiet_stderr():
             converted = tflite_rnn.convert(
-                source, lowering=lowering, state=state, target=target, signature_key=signature_key
+                source,
+                lowering=lowering,
+                state=state,
+                target=target,
+                pair_directions=pair_directions,
+                rename=rename,
+                signature_key=signature_key,
+                source_format=source_format,
+                inputs=inputs,
+                outputs=outputs,
+                input_shapes=input_shapes,
+                constants=constants,
             )
     converted.save(output)
     if report_file is not None:
@@ -187,11 +299,19 @@ def _table_console() -> Console:
 @click.option(
     "--against",
     required=True,
-    metavar="SAVED_MODEL_DIR",
+    metavar="SOURCE",
     type=click.Path(path_type=Path),
-    help="The float reference: the SavedModel that the file was converted from.",
+    help="The float reference: the SavedModel or frozen graph that the file was converted from.",
 )
 @click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
+@click.option(
+    "--set",
+    "constants",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    callback=_constants,
+    help="The number of a placeholder of a frozen graph that is no input of the file.",
+)
 @click.option(
     "--runtime",
     "labels",
@@ -217,6 +337,7 @@ def check(
     model: Path,
     against: Path,
     signature_key: str | None,
+    constants: Mapping[str, float],
     labels: tuple[str, ...],
     inputs_file: Path | None,
     invokes: int,
@@ -251,6 +372,7 @@ def check(
             atol=atol,
             rtol=rtol,
             signature_key=signature_key,
+            constants=constants,
             seed=seed,
             progress=progress,
         )

@@ -12,9 +12,8 @@ from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten
 def load_function(directory: Path, *, signature_key: str | None = None) -> FlatFunction:
     """Return the function of a SavedModel's signature, ``serving_default`` or its only one if not told.
 
-    Raises SourceError if the path is no SavedModel, cannot be loaded, or has no such signature.
+    Raises SourceError if it cannot be loaded, or has no such signature.
     """
-    _check_directory(directory)
     import tensorflow as tf
 
     try:
@@ -23,15 +22,6 @@ def load_function(directory: Path, *, signature_key: str | None = None) -> FlatF
         raise SourceError(f"{directory}: TensorFlow cannot load this SavedModel: {_first_line(error)}") from error
     key = _choose(dict(model.signatures), signature_key, directory)
     return flatten_function(model.signatures[key], keepalive=model)
-
-
-def _check_directory(directory: Path) -> None:
-    if not directory.exists():
-        raise SourceError(f"{directory}: no such file or directory")
-    if not directory.is_dir():
-        raise SourceError(f"{directory}: not a SavedModel: it is a file, a SavedModel is a directory")
-    if not any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise SourceError(f"{directory}: not a SavedModel: the directory holds no saved_model.pb")
 
 
 def _choose(signatures: dict[str, Any], wanted: str | None, directory: Path) -> str:

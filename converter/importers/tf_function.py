@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import ConversionError, Rejection, SourceError
+from converter.errors import SourceError
+from converter.importers.conversion import convert_with
 from converter.ir import Array
 
 SIGNATURE_KEY = "serving_default"
@@ -62,7 +63,7 @@ class FlatFunction:
         results = _leaves(self.concrete(*args, **kwargs), "")
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
 
-    def to_tflite(self) -> bytes:
+    def to_tflite(self, *, keep_lists: bool = True) -> bytes:
         """Return what TFLiteConverter makes of the function: marked ops are CUSTOM ops in it.
 
         Raises ConversionError if TFLiteConverter cannot convert the ops around the recurrences, SourceError if
@@ -75,7 +76,8 @@ class FlatFunction:
                 tf.saved_model.save(self._module(), directory, signatures={SIGNATURE_KEY: self._flat()})
             except (AssertionError, ValueError) as error:
                 raise SourceError(f"{self.name}: TensorFlow cannot save the function: {error}") from error
-            return _convert_directory(directory, self.name)
+            converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
+            return convert_with(converter, self.name, keep_lists=keep_lists)
 
     def _module(self) -> Any:
         import tensorflow as tf
@@ -170,37 +172,3 @@ def _children(structure: Any) -> list[tuple[str, Any]] | None:
     if isinstance(structure, list | tuple):
         return [(str(index), inner) for index, inner in enumerate(structure)]
     return None
-
-
-def _convert_directory(directory: str, name: str) -> bytes:
-    import tensorflow as tf
-    from tensorflow.lite.python.convert import ConverterError
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
-    converter.allow_custom_ops = True
-    try:
-        return bytes(converter.convert())
-    except (ConverterError, ValueError, RuntimeError) as error:
-        raise _explained(str(error), name) from error
-
-
-_TENSOR_LIST = re.compile(r'"TensorList\w*:", "([^"@]+)')
-_FAILURE = re.compile(r"error: (?:loc\(.*\): )?(.*)")
-
-
-def _explained(message: str, name: str) -> ConversionError:
-    """Return what TFLiteConverter's words mean for the user: they are about its own inner steps."""
-    loop = _TENSOR_LIST.search(message)
-    if loop is not None:
-        rejection = Rejection(
-            "static-loop",
-            f"{loop[1].rpartition('/')[0]} ({name})",
-            "a loop whose step no cell of this tool describes (a cell of your own, an activation without a Keras "
-            "name) collects outputs of unknown size, and TFLiteConverter has no builtin op for that",
-            "fix the batch and time dimensions in the input signature, or use one of the cells and activations "
-            "of tflite_rnn.nn",
-        )
-        return ConversionError("cannot convert the model", [rejection])
-    failures = dict.fromkeys(_FAILURE.findall(message)) or message.splitlines()[:1]
-    reasons = "\n    ".join(list(failures)[:5])
-    return ConversionError(f"{name}: TFLiteConverter cannot convert the ops around the recurrences: {reasons}")

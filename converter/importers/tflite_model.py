@@ -28,6 +28,7 @@ from converter.ir import (
     Op,
     Program,
     Recurrence,
+    Signature,
     TensorType,
     TfliteOp,
     Value,
@@ -35,13 +36,18 @@ from converter.ir import (
 from converter.masks import zero_padding
 
 
-def import_tflite(data: bytes, *, source: str) -> Program:
+def import_tflite(data: bytes, *, source: str, signature: Signature | None = None) -> Program:
     """Return the program in ``data``, each marked op as recurrences.
+
+    ``signature`` names inputs and outputs, in their order, where the file itself does not.
 
     Raises ModelFileError if the bytes are no model, ConversionError if a marked op cannot be expressed: a weight
     that is not a constant, a floating-point type other than float32, an option the IR does not know.
     """
-    program = name_boundary(read_model(data, source=source))
+    program = read_model(data, source=source)
+    if signature is not None and not program.signatures:
+        program = replace(program, signatures=(signature,))
+    program = name_boundary(program)
     return program.map_graphs(lambda graph: _import_graph(graph, source))
 
 

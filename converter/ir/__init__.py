@@ -16,7 +16,19 @@ from converter.ir.cells import (
 )
 from converter.ir.evaluate import evaluate
 from converter.ir.printer import format_op, format_program
-from converter.ir.program import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, Signature, TfliteOp
+from converter.ir.program import (
+    Bidirectional,
+    Graph,
+    Lowering,
+    Op,
+    Program,
+    Recurrence,
+    Scan,
+    Signature,
+    Steps,
+    TfliteOp,
+)
+from converter.ir.rewire import rewire, rewire_graph
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
 from converter.ir.verify import verify
 
@@ -42,6 +54,7 @@ __all__ = [
     "Scan",
     "Shape",
     "Signature",
+    "Steps",
     "TensorType",
     "TfliteOp",
     "Value",
@@ -49,5 +62,7 @@ __all__ = [
     "evaluate",
     "format_op",
     "format_program",
+    "rewire",
+    "rewire_graph",
     "verify",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter.errors import InvalidProgramError
+from converter.ir.builtins import MORE_BUILTINS
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
 from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Array, Value
@@ -56,10 +57,14 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
         return _evaluate_scan(op, operands)
     if isinstance(op, Bidirectional):
         return _evaluate_bidirectional(op, operands)
+    present = [operand for operand in operands if operand is not None]
+    kernel = MORE_BUILTINS.get(op.builtin)
+    if kernel is not None:
+        return kernel(op, present)
     function = BUILTINS.get(op.builtin)
     if function is None:
         raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
-    return [function(op, [operand for operand in operands if operand is not None])]
+    return [function(op, present)]
 
 
 # --- recurrences ---------------------------------------------------------------------------------------------
@@ -285,14 +290,12 @@ def _reverse_sequence(op: TfliteOp, operands: list[Array]) -> Array:
 
 
 BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
-    "ADD": lambda _, operands: np.asarray(operands[0] + operands[1]),
     "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
     "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
     "CUMSUM": _cumsum,
     "EXPAND_DIMS": lambda _, operands: np.expand_dims(operands[0], int(operands[1])),
     "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
     "LESS": lambda _, operands: np.asarray(operands[0] < operands[1]),
-    "MUL": lambda _, operands: np.asarray(operands[0] * operands[1]),
     "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
     "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
     "REVERSE_SEQUENCE": _reverse_sequence,

@@ -8,6 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
 
+from converter.errors import Rejection
 from converter.ir.cells import Cell
 from converter.ir.types import Location, Value
 
@@ -17,6 +18,7 @@ class Lowering(Enum):
 
     FUSED = "fused"
     WHILE = "while"
+    UNROLLED = "unrolled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,11 @@ class Recurrence:
     def time_axis(self) -> int:
         """The axis of time in ``x`` and ``output``."""
         return 0 if self.time_major else 1
+
+    @property
+    def time(self) -> int | None:
+        """How many steps there are, None if unknown."""
+        return None if self.x.type.shape is None else self.x.type.shape[self.time_axis]
 
     @property
     def batch(self) -> int | None:
@@ -104,6 +111,8 @@ class Scan:
 
     ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
     steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
+
+    ``refused`` says why the scan is no recurrence, once that was tried.
     """
 
     name: str
@@ -117,11 +126,24 @@ class Scan:
     steps: Value | None = None
     lowering: Lowering | None = None
     location: Location | None = None
+    refused: Rejection | None = None
 
     @property
     def place(self) -> str:
         """Where the scan is, for messages: its location in the source, else its name."""
         return self.name if self.location is None else str(self.location)
+
+    @property
+    def time(self) -> int | None:
+        """How many steps there are, None if unknown."""
+        if self.length is not None:
+            return None if self.length.data is None else int(self.length.data)
+        return self.sequences[0].type.shape[0] if self.sequences[0].type.shape else None
+
+    @property
+    def cell(self) -> str:
+        """What a step is, in words."""
+        return f"a step of its own of {len(self.body.ops)} ops"
 
     @property
     def operands(self) -> tuple[Value | None, ...]:
@@ -161,7 +183,10 @@ class Bidirectional:
         return (*self.forward.results, *self.backward.results)
 
 
-Op: TypeAlias = Recurrence | Bidirectional | Scan | TfliteOp
+Steps: TypeAlias = Recurrence | Scan
+"""What is computed step by step, and needs a lowering."""
+
+Op: TypeAlias = Steps | Bidirectional | TfliteOp
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
+from converter.emit import Emitter, SharingEmitter, dims
 from converter.errors import InvalidProgramError
-from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Scan, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value
 from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
-from converter.lowering.loop import AddGraph, lower_loop
+from converter.lowering.loop import AddGraph, Loop, emit_loop
+from converter.lowering.recurrences import steps_of_recurrence
+from converter.lowering.scans import steps_of_scan
+from converter.lowering.unrolled import emit_unrolled
 
 
 def lower(program: Program) -> Program:
-    """Return ``program`` with every recurrence as TFLite ops; the graphs of loops come after the others.
+    """Return ``program`` with every recurrence and scan as TFLite ops; the graphs of loops come after the others.
 
-    Raises InvalidProgramError if no lowering has been chosen for a recurrence.
+    Raises InvalidProgramError if no lowering has been chosen for one of them.
     """
     added: list[Graph] = []
 
@@ -36,14 +41,46 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
         elif isinstance(op, Bidirectional):
             ops += lower_bidirectional(op, taken)
         elif isinstance(op, Scan):
-            raise InvalidProgramError(f"{op.name} has no lowering")
+            ops += _lower_scan(op, taken, add_graph, read)
         elif op.lowering is Lowering.FUSED:
             ops += lower_fused(op, taken)
-        elif op.lowering is Lowering.WHILE:
-            ops += lower_loop(op, taken, add_graph, output_read=op.output in read)
         else:
-            raise InvalidProgramError(f"{op.name} has no lowering")
+            ops += _lower_recurrence(op, taken, add_graph, output_read=op.output in read)
     return replace(graph, ops=tuple(ops))
+
+
+def _lower_recurrence(op: Recurrence, taken: set[str], add_graph: AddGraph, *, output_read: bool) -> list[Op]:
+    emitter = _emitter(op, taken)
+    by_time = op.output
+    if not op.time_major:
+        batch, time, *rest = dims(op.output)
+        by_time = emitter.value("outputs_by_time", op.output, (time, batch, *rest))
+    loop = steps_of_recurrence(op, emitter, output=by_time if output_read else None)
+    _emit_steps(loop, op.lowering, emitter, add_graph)
+    if output_read and by_time is not op.output:
+        emitter.transpose(by_time, op.output)
+    return emitter.ops
+
+
+def _lower_scan(op: Scan, taken: set[str], add_graph: AddGraph, read: Container[Value]) -> list[Op]:
+    emitter = _emitter(op, taken)
+    whole = replace(op, body=_lower_graph(op.body, add_graph))
+    _emit_steps(steps_of_scan(whole, emitter, read=read), op.lowering, emitter, add_graph)
+    return emitter.ops
+
+
+def _emitter(op: Recurrence | Scan, taken: set[str]) -> Emitter:
+    # Steps that are written out would each bring their own copy of the weights.
+    return (SharingEmitter if op.lowering is Lowering.UNROLLED else Emitter)(op.name, taken)
+
+
+def _emit_steps(loop: Loop, lowering: Lowering | None, emitter: Emitter, add_graph: AddGraph) -> None:
+    if lowering is Lowering.UNROLLED:
+        emit_unrolled(loop, emitter)
+    elif lowering is Lowering.WHILE:
+        emit_loop(loop, emitter, add_graph)
+    else:
+        raise InvalidProgramError(f"{loop.name} has no lowering")
 
 
 def _read_values(graph: Graph) -> set[Value]:

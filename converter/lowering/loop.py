@@ -1,137 +1,151 @@
-"""Recurrences as loops of builtin ops: for whatever no fused op computes.
+"""Loops of builtin ops: whatever no fused op computes, step by step.
 
-What depends on x alone is one FULLY_CONNECTED for all steps, before the loop. The steps run in a WHILE of steps
-inside a WHILE of blocks: the runtimes copy every carried tensor that changes at each iteration, so the inner loop
-carries a block of `BLOCK` outputs and the outer one writes it into the whole sequence. A step therefore costs the
-same however long the sequence is. What does not change (the projected inputs, the lengths) passes through both
-loops as the same tensor, which is not copied.
+The runtimes copy every carried tensor that changes at each iteration, so a loop that carried all outputs would
+cost more per step the longer the sequence is. The steps therefore run in a WHILE that carries a block of `BLOCK`
+outputs, inside a WHILE that writes such blocks into a larger one of about `LARGE` outputs, inside a WHILE that
+writes those into the whole sequence; a short sequence needs fewer of them. What does not change (the projected
+inputs, the lengths) passes through all loops as the same tensor, which is not copied.
 
 Nothing here is a state tensor: state is carried, so every invoke starts anew, and dynamic shapes are harmless.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from converter.emit import Emitter, dims
-from converter.ir import Graph, Op, Recurrence, TfliteOp, Value
-from converter.lowering.steps import emit_step, input_projection
+from converter.emit import Emitter
+from converter.ir import Graph, TensorType, TfliteOp, Value
 
 BLOCK = 20
-"""Steps of the inner loop: enough to make the outer loop's copies rare, few enough to keep its own small."""
+"""Steps of the innermost loop: what each of them copies is this many outputs."""
+
+LARGE = 100
+"""Steps of the loop around it, about: what each block copies."""
 
 AddGraph: TypeAlias = Callable[[Graph], int]
 Carried: TypeAlias = Mapping[str, Value]
 Body: TypeAlias = Callable[[Emitter, Carried], Carried]
+Step: TypeAlias = Callable[[Emitter, Value, Carried, Sequence[Value]], tuple[Sequence[Value], Sequence[Value]]]
+"""Emits one step: its number, what is kept and the states, to what is added to each output and the new states."""
 
 
-def lower_loop(op: Recurrence, taken: set[str], add_graph: AddGraph, *, output_read: bool) -> list[Op]:
-    """Return the ops that compute ``op`` by a loop; their results are ``op``'s own.
+@dataclass(frozen=True, slots=True, eq=False)
+class Collected:
+    """An output of a loop: the type of what each step adds, its dimensions as int32 scalars, and the whole.
 
-    ``taken`` holds the names in use and receives the new ones; ``add_graph`` stores a graph of the loop and
-    returns its number. Without ``output_read`` only the final state is computed.
+    ``into`` has one axis more than a part, that of time, which comes first.
     """
-    emitter = Emitter(op.name, taken)
-    loop = _Loop(op, emitter, add_graph)
-    if output_read:
-        loop.emit_with_outputs()
+
+    part: TensorType
+    sizes: tuple[Value, ...]
+    into: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """Steps to be run one after another, however that is done.
+
+    ``time`` is how many parts each output has and ``end`` how many steps are run, the other parts being zero: both
+    are int32 scalars. ``kept`` is what every step reads and none changes. If ``ends_itself``, steps that are run
+    beyond the end add zeros and keep the states by themselves.
+    """
+
+    name: str
+    time: Value
+    end: Value
+    kept: Carried
+    states: tuple[Value, ...]
+    finals: tuple[Value, ...]
+    outputs: tuple[Collected, ...]
+    step: Step
+    ends_itself: bool = False
+
+
+def emit_loop(loop: Loop, emitter: Emitter, add_graph: AddGraph) -> None:
+    """Emit ``loop`` as nested WHILE ops; ``add_graph`` stores a graph of theirs and returns its number."""
+    nest = _Nest(loop, add_graph)
+    start = {"t": emitter.integer(0), "end": loop.end, **loop.kept, **_numbered("state", loop.states)}
+    if loop.outputs:
+        nest.emit_with_outputs(emitter, start)
     else:
-        loop.emit_final_state()
-    return emitter.ops
+        nest.emit_while(emitter, "steps", start, nest.run_step, into=nest.finals)
 
 
-class _Loop:
-    """One recurrence on its way to a loop: emits what both loops need when made."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Outputs that a loop carries: how many of them, as an int32 scalar and as a number if that is known."""
 
-    def __init__(self, op: Recurrence, emitter: Emitter, add_graph: AddGraph) -> None:
-        self._op = op
-        self._emitter = emitter
+    count: Value
+    known: int | None
+
+
+class _Nest:
+    """The loops of one `Loop`, from the innermost, of number 0, outwards."""
+
+    def __init__(self, loop: Loop, add_graph: AddGraph) -> None:
+        self._loop = loop
         self._add_graph = add_graph
-        projection = input_projection(op.cell)
-        projected = emitter.fully_connected(op.x, projection.kernel, projection.bias, "projected_inputs")
-        self._xs = projected if op.time_major else emitter.transpose(projected, "projected_inputs_by_time")
-        self._time, self._batch = emitter.dimension(self._xs, 0), emitter.dimension(self._xs, 1)
-        # Carried by every loop, "end" being where it stops.
-        self._start: dict[str, Value] = {"t": emitter.integer(0), "xs": self._xs, "end": self._time}
-        if op.sequence_length is not None:
-            longest = emitter.reduce_max(op.sequence_length, 0, "longest")
-            self._start |= {"end": emitter.minimum(self._time, longest, "end"), "lengths": op.sequence_length}
-        for index, (given, size) in enumerate(zip(op.initial_state, op.cell.state_sizes, strict=True)):
-            self._start[f"state_{index}"] = self._initial_state(given, size)
-        self._finals = {f"state_{index}": value for index, value in enumerate(op.final_state)}
+        self.finals: dict[str, Value] = _numbered("state", loop.finals)
 
-    def emit_final_state(self) -> None:
-        """Emit one loop of steps that keeps no output."""
-        self._while(self._emitter, "steps", self._start, self._step, into=self._finals)
-
-    def emit_with_outputs(self) -> None:
-        """Emit the loop of blocks, and what cuts the outputs to their length."""
-        emitter, op = self._emitter, self._op
-        steps, rows, size = dims(self._xs)[0], dims(self._xs)[1], op.cell.output_size
-        block = BLOCK if steps is None else max(1, min(BLOCK, steps))
-        padded = None if steps is None else max(1, -(-steps // block)) * block
-        depth = emitter.integer(size)
-        empty = emitter.zeros([emitter.integer(block), self._batch, depth], (block, rows, size), "no_block")
-        padded_time = self._round_up(block) if padded is None else emitter.integer(padded)
-        ys = emitter.zeros([padded_time, self._batch, depth], (padded, rows, size), "no_outputs")
-
-        def run_block(inner: Emitter, at: Carried) -> Carried:
-            beyond = inner.add(at["t"], inner.integer(block), "beyond")
-            start = {name: value for name, value in at.items() if name != "ys"}
-            start |= {"first": at["t"], "end": inner.minimum(beyond, at["end"], "block_end")}
-            after = self._while(inner, "steps", start, self._step)
-            written = {"ys": inner.update_slice(at["ys"], after["block"], at["t"], "written")}
-            return written | {"t": beyond} | {name: after[name] for name in self._finals}
-
-        is_whole = op.time_major and padded is not None and padded == steps
-        into = self._finals | ({"ys": op.output} if is_whole else {})
-        after = self._while(emitter, "blocks", {**self._start, "ys": ys, "block": empty}, run_block, into=into)
-        if not is_whole:
-            self._emit_output(after["ys"])
-
-    def _initial_state(self, given: Value | None, size: int) -> Value:
-        emitter, shape = self._emitter, (dims(self._xs)[1], size)
-        if given is not None and not given.is_constant:
-            return given
-        zeros = emitter.zeros([self._batch, emitter.integer(size)], shape, "zero_state")
-        # A constant may have one row for every row of the batch.
-        return zeros if given is None else emitter.add(zeros, given, "initial_state")
-
-    def _round_up(self, block: int) -> Value:
-        """Emit the number of steps, rounded up to whole blocks, of which there is one even for no steps."""
-        emitter = self._emitter
-        above, divisor = emitter.add(self._time, emitter.integer(block - 1)), emitter.integer(block)
-        blocks = emitter.binary("FLOOR_DIV", above, divisor, "blocks", options_type="FloorDivOptions")
-        return emitter.maximum(emitter.multiply(blocks, divisor), divisor, "padded_time")
-
-    def _emit_output(self, ys: Value) -> None:
-        emitter, op = self._emitter, self._op
-        steps = dims(self._xs)[0]
+    def emit_with_outputs(self, emitter: Emitter, start: dict[str, Value]) -> None:
+        """Emit all loops, and what cuts the outputs to their length."""
+        *blocks, whole = _rows(emitter, self._loop.time)
+        for level, rows in enumerate(blocks):
+            start[f"rows_{level}"] = rows.count
+            start |= {_block(level, k): _empty(emitter, out, rows) for k, out in enumerate(self._loop.outputs)}
+        top = len(blocks)
+        start |= {_block(top, k): _empty(emitter, out, whole) for k, out in enumerate(self._loop.outputs)}
+        time = _number(self._loop.time)
+        is_exact = time is not None and whole.known == time
+        into = self.finals | (
+            {_block(top, k): out.into for k, out in enumerate(self._loop.outputs)} if is_exact else {}
+        )
+        name = "blocks" if top else "steps"
+        after = self.emit_while(emitter, name, start, self._body(top), into=into)
+        if is_exact:
+            return
         # A computed count would make the outputs dynamic even where all shapes are known.
-        count = emitter.pack([self._time], "time") if steps is None else emitter.integers(steps)
-        if op.time_major:
-            emitter.first(ys, count, op.output)
-        else:
-            emitter.transpose(emitter.first(ys, count, "outputs_by_time"), op.output)
+        count = emitter.pack([self._loop.time], "time") if time is None else emitter.integers(time)
+        for k, out in enumerate(self._loop.outputs):
+            emitter.first(after[_block(top, k)], count, out.into)
 
-    def _step(self, emitter: Emitter, at: Carried) -> Carried:
-        """Emit one step: the body of the loop of steps."""
-        old = [at[name] for name in self._finals]
-        output, new = emit_step(emitter, self._op.cell, emitter.gather(at["xs"], at["t"], "x"), old)
-        if "lengths" in at:
-            alive = emitter.expand_dims(emitter.less(at["t"], at["lengths"], "alive"), 1, "alive_rows")
-            new = [emitter.select(alive, fresh, kept) for fresh, kept in zip(new, old, strict=True)]
-            output = emitter.select(alive, output, emitter.zeros_like(output))
+    def _body(self, level: int) -> Body:
+        return self.run_step if level == 0 else lambda emitter, at: self._run_block(level, emitter, at)
+
+    def run_step(self, emitter: Emitter, at: Carried) -> Carried:
+        """Emit one step: the body of the innermost loop."""
+        states = [at[name] for name in self.finals]
+        parts, new = self._loop.step(emitter, at["t"], {name: at[name] for name in self._loop.kept}, states)
+        rows = [emitter.expand_dims(part, 0, "row") for part in parts]
         updates = {"t": emitter.add(at["t"], emitter.integer(1), "next")}
-        if "block" in at:
-            place = emitter.subtract(at["t"], at["first"], "place")
-            updates["block"] = emitter.update_slice(
-                at["block"], emitter.expand_dims(output, 0, "row"), place, "block"
-            )
-        return updates | dict(zip(self._finals, new, strict=True))
+        return updates | self._written(0, emitter, at, rows) | dict(zip(self.finals, new, strict=True))
 
-    def _while(
+    def _run_block(self, level: int, emitter: Emitter, at: Carried) -> Carried:
+        """Emit the loop of number ``level - 1``, from an empty block, and what puts the block in its place."""
+        inner = level - 1
+        beyond = emitter.add(at["t"], at[f"rows_{inner}"], "beyond")
+        of_this = {_block(level, k) for k in range(len(self._loop.outputs))} | {f"rows_{inner}"}
+        start = {name: value for name, value in at.items() if name not in of_this}
+        start |= {"first": at["t"], "end": emitter.minimum(beyond, at["end"], "block_end")}
+        after = self.emit_while(emitter, "blocks" if inner else "steps", start, self._body(inner))
+        blocks = [after[_block(inner, k)] for k in range(len(self._loop.outputs))]
+        return (
+            {"t": beyond} | self._written(level, emitter, at, blocks) | {name: after[name] for name in self.finals}
+        )
+
+    def _written(self, level: int, emitter: Emitter, at: Carried, blocks: Sequence[Value]) -> dict[str, Value]:
+        """Emit what writes outputs, one block of each, into the larger blocks that loop ``level`` carries."""
+        if not blocks:
+            return {}
+        place = emitter.subtract(at["t"], at["first"], "place") if "first" in at else at["t"]
+        return {
+            _block(level, k): emitter.update_slice(at[_block(level, k)], block, place, "written")
+            for k, block in enumerate(blocks)
+        }
+
+    def emit_while(
         self, emitter: Emitter, name: str, start: Carried, body: Body, *, into: Carried | None = None
     ) -> dict[str, Value]:
         """Emit a WHILE that runs ``body`` as long as t < end, and return what it carries afterwards.
@@ -146,7 +160,7 @@ class _Loop:
         at = _graph_inputs(start)
         writer = Emitter("body", {value.name for value in at.values()})
         after = at | dict(body(writer, at))
-        step = self._graph(f"{name}_body", writer, at, [after[key] for key in at])
+        step = self._graph(f"{name}_body", writer, at, _settled(writer, at, after))
         results = {key: Value(emitter.name(f"{name}_{key}"), value.type) for key, value in start.items()}
         results |= into or {}
         options = {"condSubgraphIndex": condition, "bodySubgraphIndex": step}
@@ -155,8 +169,66 @@ class _Loop:
         return results
 
     def _graph(self, role: str, emitter: Emitter, inputs: Carried, outputs: list[Value]) -> int:
-        name = f"{self._op.name}/{role}"
+        name = f"{self._loop.name}/{role}"
         return self._add_graph(Graph(name, tuple(inputs.values()), tuple(outputs), tuple(emitter.ops)))
+
+
+def _settled(emitter: Emitter, at: Carried, after: Carried) -> list[Value]:
+    """Return what a body hands on, each entry a tensor of its own.
+
+    The runtimes copy results to the next iteration's inputs one after another: an input that is handed on in
+    another place may have been overwritten by then. And a tensor is listed only once among a graph's outputs.
+    """
+    inputs, seen = set(at.values()), set[Value]()
+    outputs = []
+    for name, value in after.items():
+        moved = value is not at[name] and (value in inputs or value in seen or value.is_constant)
+        outputs.append(emitter.copy(value, f"{name}_copy") if moved else value)
+        seen.add(value)
+    return outputs
+
+
+def _rows(emitter: Emitter, time: Value) -> list[_Rows]:
+    """Return the sizes of the blocks that the loops carry: each is a whole number of those before it.
+
+    The last holds all outputs. Blocks are of even sizes, so that few of them go beyond the end.
+    """
+    known = _number(time)
+    if known is None:
+        return _computed_rows(emitter, time)
+    smallest = max(1, min(BLOCK, known))
+    count = max(1, -(-known // LARGE))
+    larger = max(1, -(-known // (count * smallest))) * smallest
+    sizes = sorted({smallest, larger, larger * count}) if known > BLOCK else [max(1, known)]
+    return [_Rows(emitter.integer(size), size) for size in sizes]
+
+
+def _computed_rows(emitter: Emitter, time: Value) -> list[_Rows]:
+    one, smallest = emitter.integer(1), emitter.integer(BLOCK)
+    blocks = emitter.ceil_div(time, BLOCK, "blocks")
+    count = emitter.maximum(emitter.ceil_div(time, LARGE, "large_blocks"), one)
+    above = emitter.subtract(emitter.add(blocks, count), one)
+    each = emitter.binary("FLOOR_DIV", above, count, "blocks_of_each", options_type="FloorDivOptions")
+    larger = emitter.multiply(emitter.maximum(each, one), smallest, "large_block")
+    whole = emitter.multiply(larger, count, "padded_time")
+    return [_Rows(smallest, BLOCK), _Rows(larger, None), _Rows(whole, None)]
+
+
+def _empty(emitter: Emitter, output: Collected, rows: _Rows) -> Value:
+    sizes, shape = [rows.count, *output.sizes], (rows.known, *(output.part.shape or ()))
+    return emitter.zeros(sizes, shape, "no_outputs", dtype=output.part.dtype)
+
+
+def _number(value: Value) -> int | None:
+    return None if value.data is None else int(value.data)
+
+
+def _block(level: int, output: int) -> str:
+    return f"block_{level}_{output}"
+
+
+def _numbered(name: str, values: Sequence[Value]) -> dict[str, Value]:
+    return {f"{name}_{index}": value for index, value in enumerate(values)}
 
 
 def _graph_inputs(start: Carried) -> dict[str, Value]:

@@ -8,6 +8,25 @@ from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
 
 _EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "VAR_HANDLE", "WHILE"})
 
+PURE_CUSTOM_OPS = frozenset(
+    {
+        "TensorArrayGatherV3",
+        "TensorArrayReadV3",
+        "TensorArrayScatterV3",
+        "TensorArraySizeV3",
+        "TensorArrayV3",
+        "TensorArrayWriteV3",
+        "TensorListFromTensor",
+        "TensorListGather",
+        "TensorListGetItem",
+        "TensorListLength",
+        "TensorListReserve",
+        "TensorListSetItem",
+        "TensorListStack",
+    }
+)
+"""TensorFlow's ops on lists and arrays of tensors: values, as every op is told what it must come after."""
+
 
 def dead_code(program: Program) -> Program:
     """Drop every op without side effects whose results are neither read nor outputs of the graph."""
@@ -31,7 +50,7 @@ def _sweep(graph: Graph) -> Graph:
 
 
 def _has_effects(op: Op) -> bool:
-    if not isinstance(op, TfliteOp):
+    if not isinstance(op, TfliteOp) or op.custom_code in PURE_CUSTOM_OPS:
         return False
     return (
         op.builtin in _EFFECTS

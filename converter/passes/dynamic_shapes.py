@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from converter.ir import Bidirectional, Graph, Lowering, Op, Recurrence, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Steps, TfliteOp, Value
 
 # Ops whose results are sized from the shapes of their operands, and from the content of those operands that are
 # listed here (shapes, sizes, axes, indices), which must be constants then.
@@ -159,7 +159,7 @@ SETTLED: Mapping[str, tuple[int, ...]] = {
 }
 
 
-def first_unsettled(graph: Graph, op: Recurrence) -> Op | None:
+def first_unsettled(graph: Graph, op: Steps) -> Op | None:
     """Return an op of ``graph`` that a runtime may size before ``op`` runs; None if there is surely none."""
     dynamic: set[Value] = set()
     later: set[Value] = set(op.results)
@@ -180,7 +180,7 @@ def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
     if isinstance(op, Bidirectional):
         return False
     if not isinstance(op, TfliteOp):
-        return op.lowering is Lowering.WHILE and not all(value.type.is_static for value in op.results)
+        return op.lowering is not Lowering.FUSED and not all(value.type.is_static for value in op.results)
     return _computes_a_shape(op)
 
 

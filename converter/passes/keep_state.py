@@ -14,7 +14,19 @@ import numpy as np
 
 from converter.emit import Emitter, dims
 from converter.errors import ConversionError, Rejection
-from converter.ir import Array, DType, Graph, Program, Recurrence, Signature, TensorType, TfliteOp, Value
+from converter.ir import (
+    Array,
+    DType,
+    Graph,
+    Program,
+    Recurrence,
+    Scan,
+    Signature,
+    Steps,
+    TensorType,
+    TfliteOp,
+    Value,
+)
 from converter.passes.open_states import OpenState, open_states, start_from
 
 RESET = "reset"
@@ -55,13 +67,14 @@ def _rejections(program: Program) -> Iterator[Rejection]:
     backward: set[Value] = set()
     for op in program.main.ops:
         reverses = isinstance(op, TfliteOp) and op.builtin in _BACKWARD
-        if isinstance(op, Recurrence):
-            yield from _recurrence_rejections(op, is_backward=op.x in backward)
+        if isinstance(op, Recurrence | Scan):
+            read = (op.x,) if isinstance(op, Recurrence) else op.sequences
+            yield from _steps_rejections(op, is_backward=bool(backward.intersection(read)))
         if reverses or backward.intersection(op.operands):
             backward.update(op.results)
     for graph in program.graphs[1:]:
         for inner in graph.ops:
-            if isinstance(inner, Recurrence):
+            if isinstance(inner, Recurrence | Scan):
                 yield Rejection(
                     "streaming-in-control-flow",
                     inner.place,
@@ -70,8 +83,9 @@ def _rejections(program: Program) -> Iterator[Rejection]:
                 )
 
 
-def _recurrence_rejections(op: Recurrence, *, is_backward: bool) -> Iterator[Rejection]:
-    if op.batch is None:
+def _steps_rejections(op: Steps, *, is_backward: bool) -> Iterator[Rejection]:
+    is_known = op.batch is not None if isinstance(op, Recurrence) else _is_static(op)
+    if not is_known:
         yield Rejection(
             "streaming-dynamic-batch",
             op.place,
@@ -87,17 +101,23 @@ def _recurrence_rejections(op: Recurrence, *, is_backward: bool) -> Iterator[Rej
         )
 
 
+def _is_static(op: Scan) -> bool:
+    return all(value.type.is_static for value in op.initial_state)
+
+
 def _reset_graph(kept: Sequence[OpenState]) -> Graph:
     emitter = Emitter(RESET, set())
     for state in kept:
-        _assign(_handle(state.name, emitter), emitter.weights(state.name, _start(state)), emitter)
+        _assign(_handle(state.name, emitter), emitter.constant(state.name, _start(state)), emitter)
     return Graph(RESET, (), (), tuple(emitter.ops))
 
 
 def _start(state: OpenState) -> Array:
     """Return what a state starts from, a row for each row of the batch."""
-    start = np.zeros(1, np.float32) if state.start is None or state.start.data is None else state.start.data
-    return np.broadcast_to(start, dims(state.initial))  # type: ignore[arg-type]  # _rejections saw that it is static
+    nothing = np.zeros((), state.final.type.dtype.numpy)
+    start = nothing if state.start is None or state.start.data is None else state.start.data
+    shape = [dim or 0 for dim in dims(state.initial)]  # _rejections saw that it is static
+    return np.ascontiguousarray(np.broadcast_to(start, shape)).reshape(shape)
 
 
 def _handle(name: str, emitter: Emitter) -> Value:

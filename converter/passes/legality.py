@@ -9,11 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Activation, DType, GruCell, LayerNormLstmCell, LstmCell, Op, Recurrence, RnnCell
+from converter.ir import (
+    Activation,
+    DType,
+    GruCell,
+    LayerNormLstmCell,
+    Lowering,
+    LstmCell,
+    Op,
+    Recurrence,
+    RnnCell,
+    Scan,
+    Steps,
+)
 from converter.targets import Rules
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
+
+# What FILL, GATHER and DYNAMIC_UPDATE_SLICE know on all runtimes.
+SEQUENCE_TYPES = frozenset({DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.BOOL})
 
 
 def fused_rejections(op: Recurrence, unsettled: Op | None, rules: Rules, *, is_main: bool) -> Iterator[Rejection]:
@@ -53,6 +68,47 @@ def _cell_rejections(op: Recurrence) -> Iterator[Rejection]:
 def loop_rejections(op: Recurrence) -> Iterator[Rejection]:
     """Yield every reason why a loop does not compute ``op`` exactly."""
     yield from _type_rejections(op)
+
+
+def unrolled_rejections(op: Steps) -> Iterator[Rejection]:
+    """Yield every reason why the steps of ``op`` cannot be written out one after another."""
+    if op.time is None:
+        yield Rejection(
+            "unrolled-time",
+            op.place,
+            "how many steps there are is known only when the model runs, and unrolled steps are counted now",
+            "fix the time dimension in the input signature, or use lowering='while'",
+        )
+
+
+def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
+    """Yield every reason why ``lowering`` does not compute ``op`` exactly."""
+    if lowering is Lowering.FUSED:
+        yield op.refused or Rejection(
+            "unknown-cell",
+            op.place,
+            "its step is that of no cell that is known here, and a fused op computes a known cell only",
+            "use a cell of tflite_rnn.nn with options that it has",
+        )
+        return
+    for value in (*op.sequences, *op.outputs):
+        if value.type.dtype not in SEQUENCE_TYPES:
+            yield Rejection(
+                "scan-type",
+                op.place,
+                f"the steps read or write {value.name} of type {value.type.dtype.value}, which the runtimes' ops "
+                "for that do not know",
+                f"cast it to one of {', '.join(sorted(dtype.value for dtype in SEQUENCE_TYPES))}",
+            )
+        if value.type.rank is None:
+            yield Rejection(
+                "scan-rank",
+                op.place,
+                f"how many dimensions {value.name} has is not known",
+                "give it a shape, of unknown dimensions where need be",
+            )
+    if lowering is Lowering.UNROLLED:
+        yield from unrolled_rejections(op)
 
 
 def _type_rejections(op: Recurrence) -> Iterator[Rejection]:

@@ -1,7 +1,7 @@
 """The states that nobody gives from outside: what a state policy can expose, or keep.
 
 A state is called ``state_0_c`` and ``state_0_h`` for the first recurrence of the main graph if it is an LSTM, and
-``state_1`` for the second if it has one array of state.
+``state_1`` for the second if it has one array of state. Those of a scan are ``state_2_0``, ``state_2_1``, ….
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from converter.flatbuffer import unique_name
-from converter.ir import Op, Program, Recurrence, TensorType, Value
+from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, Value
+from converter.passes.zeros import is_zero
+
+_NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,52 +25,68 @@ class OpenState:
     """
 
     name: str
-    op: Recurrence
+    op: Steps
     start: Value | None
     initial: Value
     final: Value
 
 
 def open_states(program: Program) -> Iterator[OpenState]:
-    """Yield the open states of the main graph's recurrences, in their order."""
+    """Yield the open states of the main graph's recurrences and scans, in their order."""
     signature, main = program.signature, program.main
     outputs = dict(zip(signature.outputs, main.outputs, strict=True))
     taken_inputs = set(signature.inputs)
     taken_values = {value.name for value in main.values()}
-    recurrences = [op for op in main.ops if isinstance(op, Recurrence)]
-    for number, op in enumerate(recurrences):
-        states = zip(_parts(op), op.cell.state_sizes, op.initial_state, op.final_state, strict=True)
-        for part, size, given, final in states:
-            if given is not None and not given.is_constant:
+    producers = main.producers()
+    for number, op in enumerate(op for op in main.ops if isinstance(op, Recurrence | Scan)):
+        states = zip(_parts(op), op.initial_state, op.final_state, strict=True)
+        for index, (part, given, final) in enumerate(states):
+            if not _is_open(op, given, producers):
                 continue
             name = f"state_{number}{part}"
             while name in taken_inputs or outputs.get(name, final) is not final:
                 name += "_"
             taken_inputs.add(name)
-            initial = Value(unique_name(f"{name}_in", taken_values), TensorType(op.x.type.dtype, (op.batch, size)))
-            yield OpenState(name, op, given, initial, final)
+            kind = TensorType(final.type.dtype, _shape(op, index))
+            initial = Value(unique_name(f"{name}_in", taken_values), kind)
+            start = given if given is not None and given.is_constant else None
+            yield OpenState(name, op, start, initial, final)
 
 
 def start_from(ops: Iterable[Op], states: Iterable[OpenState]) -> tuple[Op, ...]:
     """Return ``ops`` with each of ``states`` starting from its ``initial``."""
     starts = {state.final: state.initial for state in states}
-    return tuple(_given(op, starts) if isinstance(op, Recurrence) else op for op in ops)
+    return tuple(_given(op, starts) if isinstance(op, Recurrence | Scan) else op for op in ops)
 
 
 def all_given(program: Program) -> bool:
-    """True if no recurrence of the main graph starts from a state of its own."""
-    return all(
-        state is not None and not state.is_constant
-        for op in program.main.ops
-        if isinstance(op, Recurrence)
-        for state in op.initial_state
-    )
+    """True if no recurrence or scan of the main graph starts from a state of its own."""
+    return next(open_states(program), None) is None
 
 
-def _parts(op: Recurrence) -> tuple[str, ...]:
+def _is_open(op: Steps, given: Value | None, producers: Mapping[Value, Op]) -> bool:
+    if given is None or isinstance(op, Recurrence):
+        return given is None or given.is_constant
+    # A recurrence's zeros are absent by now; a scan's are written out, and those of an unknown batch computed.
+    return given.type.dtype not in _NO_NUMBERS and (given.is_constant or is_zero(given, producers))
+
+
+def _shape(op: Steps, index: int) -> Shape | None:
+    """Return the shape of a state, as far as it is known."""
+    if isinstance(op, Recurrence):
+        return (op.batch, op.cell.state_sizes[index])
+    given = op.initial_state[index].type
+    return given.shape if given.is_static else op.body.outputs[index].type.shape
+
+
+def _parts(op: Steps) -> Iterable[str]:
+    if isinstance(op, Scan):
+        return (f"_{index}" for index in range(len(op.final_state))) if len(op.final_state) > 1 else ("",)
     return ("_c", "_h") if len(op.final_state) == 2 else ("",)
 
 
-def _given(op: Recurrence, starts: Mapping[Value, Value]) -> Recurrence:
-    states = (starts.get(final, given) for given, final in zip(op.initial_state, op.final_state, strict=True))
-    return replace(op, initial_state=tuple(states))
+def _given(op: Steps, starts: Mapping[Value, Value]) -> Steps:
+    states = tuple(starts.get(final, given) for given, final in zip(op.initial_state, op.final_state, strict=True))
+    if isinstance(op, Recurrence):
+        return replace(op, initial_state=states)
+    return replace(op, initial_state=tuple(state for state in states if state is not None))

@@ -5,7 +5,7 @@ A backward recurrence is one over a reversed sequence whose outputs are reversed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from converter.ir import (
@@ -19,6 +19,7 @@ from converter.ir import (
     RnnCell,
     TfliteOp,
     Value,
+    rewire,
 )
 from converter.targets import RULES, Target
 
@@ -211,7 +212,7 @@ def _inserted(graph: Graph, op: Bidirectional, replaced: Iterable[Op]) -> Graph 
     for other in graph.ops:
         if other in gone:
             continue
-        moved = _renamed(other, renamed)
+        moved = rewire(other, renamed)
         if waiting.intersection(moved.operands):
             after.append(moved)
             waiting.update(moved.results)
@@ -220,14 +221,3 @@ def _inserted(graph: Graph, op: Bidirectional, replaced: Iterable[Op]) -> Graph 
     if waiting.intersection(op.operands):
         return None
     return replace(graph, ops=(*before, op, *after))
-
-
-def _renamed(op: Op, renamed: Mapping[Value, Value]) -> Op:
-    if not isinstance(op, TfliteOp) or not any(value in renamed for value in op.operands):
-        return op
-    return replace(op, operands=tuple(_new(op.operands, renamed)))
-
-
-def _new(operands: Iterable[Value | None], renamed: Mapping[Value, Value]) -> Iterator[Value | None]:
-    for value in operands:
-        yield value if value is None else renamed.get(value, value)

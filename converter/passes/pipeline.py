@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.dead_code import dead_code, no_dead_code
 from converter.passes.expose_state import expose_state
+from converter.passes.fold_dropout import dropout_folded, fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.keep_axes import axes_kept, keep_axes
 from converter.passes.keep_state import keep_state
+from converter.passes.map_sequences import map_sequences, sequences_mapped
 from converter.passes.open_states import all_given
 from converter.passes.pair_directions import all_paired, pair_directions
+from converter.passes.raise_loops import loops_raised, raise_loops
+from converter.passes.recognize_cells import cells_recognized, recognize_cells
+from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -28,11 +35,23 @@ class Pass:
     ensures: Callable[[Program], bool]
 
 
+RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
+FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
+RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
+MAP_SEQUENCES = Pass("map-sequences", map_sequences, sequences_mapped)
+ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes, transposes_absorbed)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
+    KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
+    RAISE_LOOPS,
+    FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
+    RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
+    MAP_SEQUENCES,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state
+    ABSORB_TRANSPOSES,
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
@@ -46,9 +65,12 @@ STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
 
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes that settle how each recurrence is lowered."""
+    """Return the passes that settle the signature, and how each recurrence is lowered."""
+    names = dict(options.rename)
     return (
         *STATE_PASSES[options.state],
+        # After the states: those have names, too.
+        Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )

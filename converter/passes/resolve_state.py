@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from converter.ir import Graph, Op, Program, Recurrence, TfliteOp, Value
-
-_OF_FIRST_OPERAND = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "IDENTITY", "RESHAPE", "TILE", "TRANSPOSE"})
+from converter.ir import Graph, Op, Program, Recurrence
+from converter.passes.zeros import is_zero
 
 
 def resolve_state(program: Program) -> Program:
@@ -24,7 +21,7 @@ def resolve_state(program: Program) -> Program:
 def zero_states_resolved(program: Program) -> bool:
     """True if no recurrence starts from a value that is known to be zero."""
     return not any(
-        state is not None and _is_zero(state, graph.producers())
+        state is not None and is_zero(state, graph.producers())
         for graph in program.graphs
         for op in graph.ops
         if isinstance(op, Recurrence)
@@ -38,26 +35,7 @@ def _resolve(graph: Graph) -> Graph:
     def resolve(op: Op) -> Op:
         if not isinstance(op, Recurrence):
             return op
-        states = tuple(
-            None if state is None or _is_zero(state, producers) else state for state in op.initial_state
-        )
+        states = tuple(None if state is None or is_zero(state, producers) else state for state in op.initial_state)
         return replace(op, initial_state=states)
 
     return replace(graph, ops=tuple(resolve(op) for op in graph.ops))
-
-
-def _is_zero(value: Value, producers: dict[Value, Op]) -> bool:
-    if value.data is not None:
-        return value.type.dtype.numpy is not None and not np.any(value.data)
-    producer = producers.get(value)
-    if not isinstance(producer, TfliteOp):
-        return False
-    if producer.builtin == "ZEROS_LIKE":
-        return True
-    if producer.builtin == "FILL":
-        filled = producer.operands[1]
-    elif producer.builtin in _OF_FIRST_OPERAND:
-        filled = producer.operands[0]
-    else:
-        return False
-    return filled is not None and _is_zero(filled, producers)

@@ -87,8 +87,33 @@ def test_convert_refuses_a_missing_source(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_convert_refuses_a_source_that_is_a_file(model: Path, tmp_path: Path) -> None:
-    assert "it is a file, a SavedModel is a directory" in refused("convert", model, "-o", tmp_path / "out.tflite")
+def test_convert_refuses_a_source_that_is_no_model(tmp_path: Path) -> None:
+    source = tmp_path / "notes.txt"
+    source.write_text("not a model")
+    assert f"{source}: a text file; expected a SavedModel" in refused(
+        "convert", source, "-o", tmp_path / "o.tflite"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--input-shapes", "x=1,2", "is no shape; write NAME:SIZE,SIZE"),
+        ("--set", "keep_prob", "is no NAME=NUMBER"),
+        ("--from", "onnx", "is not one of"),
+    ],
+)
+def test_convert_refuses_words_that_it_cannot_read(
+    tmp_path: Path, option: str, value: str, complaint: str
+) -> None:
+    result = CliRunner().invoke(main, ["convert", str(tmp_path), "-o", "out.tflite", option, value])
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.output.split())
+
+
+def test_the_help_of_convert_is_one_screen() -> None:
+    result = CliRunner().invoke(main, ["convert", "--help"], terminal_width=100)
+    assert len(result.output.splitlines()) <= 40
 
 
 def test_convert_refuses_a_directory_that_is_no_saved_model(tmp_path: Path) -> None:
@@ -165,7 +190,7 @@ def test_the_report_is_written_as_json(saved_models: Path, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     written = json.loads(report.read_text())
     assert written["size"] == out.stat().st_size
-    assert written["op_counts"]["WHILE"] == 2
+    assert written["op_counts"]["WHILE"] >= 2
     (record,) = written["lowerings"]
     assert (record["name"], record["lowering"]) == ("rnn/lstm_cell", "while")
     assert [reason["rule"] for reason in record["refused"]] == ["lstm-activation"]

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tflite_rnn as rnn
 from converter.convert import open_source
 from converter.importers.tf_function import flatten_function
+from converter.options import SourceOptions
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -170,17 +171,30 @@ def test_sequence_length_is_exact(time_major: bool, pool: WorkerPool) -> None:
     rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
 
 
-def test_a_step_that_no_cell_describes_is_refused_for_unknown_sizes_and_exact_for_known_ones(
-    pool: WorkerPool,
-) -> None:
+def test_a_step_that_no_cell_describes_is_a_loop_of_its_own(pool: WorkerPool) -> None:
     cell = rnn.LSTMCell(4, activation=tf.math.sin)
-    with pytest.raises(rnn.ConversionError, match="a loop whose step no cell of this tool describes"):
-        rnn.convert(function(cell))
-    fixed = function(cell, tf.TensorSpec([5, 2, 3], name="x"))
-    converted = rnn.convert(fixed)
-    assert converted.report.op_counts["WHILE"] == 1
-    assert "no recurrence was found" in str(converted.report)
-    rnn.testing.assert_parity(converted, fixed, pool=pool, runtimes=QUICK)
+    for spec in (X, tf.TensorSpec([5, 2, 3], name="x")):
+        model = function(cell, spec)
+        converted = rnn.convert(model)
+        assert "a step of its own" in str(converted.report)
+        rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
+
+
+def test_a_loop_that_is_not_run_step_by_step_is_refused_by_its_name_unless_its_sizes_are_known() -> None:
+    def backwards(x):
+        outputs = tf.TensorArray(tf.float32, size=tf.shape(x)[0], element_shape=x.shape[1:])
+
+        def body(t, outputs):
+            return t - 1, outputs.write(t, x[t] * 2.0)
+
+        with tf.name_scope("twice"):
+            _, outputs = tf.while_loop(lambda t, _: t >= 0, body, (tf.shape(x)[0] - 1, outputs))
+        return outputs.stack()
+
+    with pytest.raises(rnn.ConversionError, match=r"twice: it collects tensors .*\[loop-form\]"):
+        rnn.convert(tf.function(backwards, input_signature=[X], autograph=False))
+    known = tf.function(backwards, input_signature=[tf.TensorSpec([5, 2, 3], name="x")], autograph=False)
+    assert rnn.convert(known).report.op_counts["WHILE"] == 1
 
 
 def test_an_op_that_tflite_lacks_is_refused_by_name() -> None:
@@ -281,7 +295,7 @@ BEFORE = {
         lambda x: tf.reduce_sum(tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], 3, 2]), -1),
         "while",
     ),
-    "a dense layer as tensordot": (lambda x: tf.tensordot(x, tf.ones([6, 3]) / 6.0, 1), "while"),
+    "a dense layer as tensordot": (lambda x: tf.tensordot(x, tf.ones([6, 3]) / 6.0, 1), "fused"),
     "a dense layer as matmul": (lambda x: tf.matmul(x, tf.ones([6, 3]) / 6.0), "fused"),
     "a convolution": (lambda x: tf.nn.conv1d(x, tf.ones([3, 6, 3]) / 9.0, 1, "SAME"), "fused"),
 }
@@ -377,7 +391,7 @@ def test_a_choice_of_signatures_must_be_made(saved_model: Path) -> None:
 
 def test_an_unknown_signature_is_refused_with_the_known_ones(saved_model: Path) -> None:
     with pytest.raises(rnn.SourceError, match="no signature 'first'; it has: all_steps, last"):
-        open_source(saved_model, signature_key="first")
+        open_source(saved_model, SourceOptions(signature_key="first"))
 
 
 def test_a_directory_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from converter.convert import compile_program
 from converter.ir import Activation, Array, Cell, Lowering, Program, evaluate
-from converter.lowering.loop import BLOCK
+from converter.lowering.loop import BLOCK, LARGE
 from converter.options import ConvertOptions
 from tests.programs import (
     gru_cell,
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.runtime
 
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 LOOP = ConvertOptions(lowering=Lowering.WHILE)
-# Less than a block, one, several, and a rest; growing and shrinking.
-SIZES = ((5, 2), (1, 1), (BLOCK, 7), (2 * BLOCK + 1, 2), (3, 9), (2 * BLOCK, 1))
+# Less than a block, one, several, and a rest, and several large ones; growing and shrinking.
+SIZES = ((5, 2), (1, 1), (BLOCK, 7), (2 * BLOCK + 1, 2), (3, 9), (2 * BLOCK, 1), (2 * LARGE + 1, 3))
 
 CELLS: dict[str, list[Cell]] = {
     "rnn": [rnn_cell()],
@@ -84,7 +84,7 @@ def test_every_activation_is_exact(activation: Activation, pool: WorkerPool) -> 
     check(source, cases_of(source), pool)
 
 
-@pytest.mark.parametrize("time", [3, BLOCK, 2 * BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("time", [3, BLOCK, 2 * BLOCK, 2 * BLOCK + 3, 2 * LARGE + 7])
 @pytest.mark.parametrize("time_major", [True, False], ids=["time", "batch"])
 def test_fixed_shapes_are_exact(time: int, time_major: bool, pool: WorkerPool) -> None:
     source = stack([lstm_cell()], time=time, batch=2, time_major=time_major)

@@ -82,6 +82,8 @@ def scan(
         maximum_iterations=steps,  # lets the gradient reserve its memory, as XLA demands
         swap_memory=options.swap_memory,
     )
+    if _collects_in_lists():
+        return [_stacked(sink, spec, steps, batch) for sink, spec in zip(sinks, output_specs, strict=True)], state
     outputs = [sink.stack() for sink in sinks]
     return [output[:steps] for output in outputs] if reserve else outputs, state
 
@@ -109,13 +111,31 @@ def _reserve(steps: int | Tensor, specs: Sequence[OutputSpec]) -> bool:
     """Tell whether the outputs need one element more than there are steps.
 
     A TensorArray that is never written (T == 0) can only be stacked if its element shape is known. Where the
-    batch is not, one extra element of zeros, cut off afterwards, tells it.
+    batch is not, one extra element of zeros, cut off afterwards, tells it; a list can be told (see `_stacked`).
     """
-    if isinstance(steps, int) and steps > 0:
+    if _collects_in_lists() or (isinstance(steps, int) and steps > 0):
         return False
     return any(not spec.shape.is_fully_defined() for spec in specs) and all(
         spec.shape[1:].is_fully_defined() for spec in specs
     )
+
+
+def _collects_in_lists() -> bool:
+    """Tell whether TensorArrays are made of TensorLists here: in graphs, under control flow v2."""
+    if tf.executing_eagerly():
+        return False
+    return bool(tf.compat.v1.get_default_graph().building_function or tf.compat.v1.control_flow_v2_enabled())
+
+
+def _stacked(sink: tf.TensorArray, spec: OutputSpec, steps: int | Tensor, batch: int | Tensor) -> Tensor:
+    """Stack a TensorArray that is a TensorList, whose elements' shape may be told when it runs."""
+    if not spec.shape[1:].is_fully_defined():
+        return sink.stack()
+    stacked = tf.raw_ops.TensorListStack(
+        input_handle=sink.flow, element_shape=tf.stack([batch, *spec.shape[1:]]), element_dtype=spec.dtype
+    )
+    stacked.set_shape([steps if isinstance(steps, int) else None, *spec.shape])
+    return stacked
 
 
 def _sink(spec: OutputSpec, steps: int | Tensor, batch: int | Tensor, reserve: bool) -> tf.TensorArray:

@@ -1,0 +1,170 @@
+"""What a step computes from its slices alone, computed for all steps at once before the loop.
+
+An op whose operands are slices, constants and invariants is moved out where a leading axis of time changes
+nothing else about it (see `batching`); one that reads invariants only is moved out as it is. A FULLY_CONNECTED
+over a CONCATENATION of slices and states is split: [x, h] W^T + b is the x part, for all steps at once, plus the
+h part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from converter.emit import Emitter, dims
+from converter.hoisting.batching import is_batchable, is_dense, is_pure
+from converter.hoisting.inlining import inline, resolve
+from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remainder:
+    """A step without what was moved out of it.
+
+    ``sequences`` and ``invariants`` say what stands outside for the values that ``ops`` and ``outputs`` still
+    read; a sequence is what the value is a slice of.
+    """
+
+    ops: tuple[Op, ...]
+    outputs: tuple[Value, ...]
+    sequences: Mapping[Value, Value]
+    invariants: Mapping[Value, Value]
+
+
+def hoist(
+    body: Graph, sequences: Mapping[Value, Value], invariants: Mapping[Value, Value], emitter: Emitter
+) -> Remainder:
+    """Emit what can be moved out of ``body`` and return the rest of it.
+
+    ``sequences`` and ``invariants`` say what the inputs of the body stand for outside.
+    """
+    mover = _Mover(body, dict(sequences), dict(invariants), emitter)
+    for op in body.ops:
+        mover.move(op)
+    ops = _needed(mover.left, body.outputs)
+    read = {value for op in ops for value in op.operands if value is not None} | set(body.outputs)
+    return Remainder(
+        ops,
+        body.outputs,
+        {value: whole for value, whole in mover.sequences.items() if value in read},
+        {value: whole for value, whole in mover.invariants.items() if value in read},
+    )
+
+
+class _Mover:
+    """The ops of one body on their way: each is moved out, split or left, in their order."""
+
+    def __init__(
+        self, body: Graph, sequences: dict[Value, Value], invariants: dict[Value, Value], emitter: Emitter
+    ) -> None:
+        self.left: list[Op] = []
+        self.sequences = sequences
+        self.invariants = invariants
+        self._emitter = emitter
+        self._producers = body.producers()
+        self._inside = Emitter("rest", {value.name for value in body.values()})
+
+    def move(self, op: Op) -> None:
+        """Move ``op`` out if that changes nothing, else leave it or what is left of it."""
+        if not isinstance(op, TfliteOp) or not is_pure(op):
+            self.left.append(op)
+            return
+        given = [value for value in op.operands if value is not None and not value.is_constant]
+        outside = [value for value in given if value in self.invariants or value in self.sequences]
+        # What reads constants only is folded by the runtimes, and as a weight stays one.
+        if not given or len(outside) < len(given):
+            self._split_or_leave(op)
+        elif all(value in self.invariants for value in given):
+            made = inline([op], self.invariants, self._emitter)
+            self.invariants |= {result: made[result] for result in op.results}
+        elif is_batchable(op, self.sequences):
+            self._move_sequence(op)
+        else:
+            self.left.append(op)
+
+    def _move_sequence(self, op: TfliteOp) -> None:
+        (result,) = op.results
+        known = {**self.invariants, **self.sequences}
+        operands = tuple(None if value is None else resolve(value, known, self._emitter) for value in op.operands)
+        time = next(dims(whole)[0] for value, whole in self.sequences.items() if value in op.operands)
+        whole = replace(
+            result,
+            name=self._emitter.name(result.name),
+            type=TensorType(result.type.dtype, (time, *dims(result))),
+        )
+        moved = replace(op, operands=operands, results=(whole,))
+        self._emitter.ops.append(_keeping_axes(moved) if op.builtin == "FULLY_CONNECTED" else moved)
+        self.sequences[result] = whole
+
+    def _split_or_leave(self, op: TfliteOp) -> None:
+        parts = self._parts(op)
+        if parts is None:
+            self.left.append(op)
+            return
+        (_, kernel, *bias), columns = op.operands, _columns(parts)
+        if kernel is None or kernel.data is None:
+            raise ValueError(f"{op.name}: the kernel is no constant")
+        of_slices = [(part, span) for part, span in columns if part in self.sequences]
+        of_states = [(part, span) for part, span in columns if part not in self.sequences]
+        wholes = [self.sequences[part] for part, _ in of_slices]
+        x = _joined(wholes, self._emitter)
+        added = bias[0].data if bias and bias[0] is not None else None
+        sums = self._emitter.fully_connected(x, _of_columns(kernel.data, of_slices), added, "projected_inputs")
+        one = Value(self._inside.name("projected"), TensorType(x.type.dtype, dims(sums)[1:]))
+        self.sequences[one] = sums
+        h = _joined([part for part, _ in of_states], self._inside)
+        recurrent = self._inside.fully_connected(h, _of_columns(kernel.data, of_states), None, "recurrent")
+        function = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0)}
+        self._inside.op("ADD", [one, recurrent], op.results[0], function, options_type="AddOptions")
+        self.left += self._inside.ops
+        self._inside.ops.clear()
+
+    def _parts(self, op: TfliteOp) -> Sequence[Value] | None:
+        """Return the parts of x if ``op`` is a FULLY_CONNECTED that can be split, else None."""
+        if not is_dense(op) or not all(value is None or value.is_constant for value in op.operands[1:]):
+            return None
+        x = op.operands[0]
+        joined = None if x is None else self._producers.get(x)
+        if x is None or not isinstance(joined, TfliteOp) or joined.builtin != "CONCATENATION":
+            return None
+        parts = [value for value in joined.operands if value is not None]
+        last = joined.options.get("axis") in (-1, len(dims(x)) - 1)
+        plain = not joined.options.get("fusedActivationFunction", 0)
+        known = all(part.type.shape and part.type.shape[-1] is not None for part in parts)
+        mixed = any(part in self.sequences for part in parts) and len(dims(x)) == 2
+        return parts if last and plain and known and mixed else None
+
+
+def _columns(parts: Sequence[Value]) -> list[tuple[Value, slice]]:
+    spans, start = [], 0
+    for part in parts:
+        stop = start + (dims(part)[-1] or 0)
+        spans.append((part, slice(start, stop)))
+        start = stop
+    return spans
+
+
+def _of_columns(kernel: Array, columns: Sequence[tuple[Value, slice]]) -> Array:
+    return np.concatenate([kernel[:, span] for _, span in columns], axis=1)
+
+
+def _joined(values: Sequence[Value], emitter: Emitter) -> Value:
+    if len(values) == 1:
+        return values[0]
+    return emitter.concatenation(values, len(dims(values[0])) - 1, "joined")
+
+
+def _keeping_axes(op: TfliteOp) -> TfliteOp:
+    has_bias = len(op.operands) > 2 and op.operands[2] is not None
+    return replace(op, options={**op.options, "keepNumDims": True}, version=max(op.version, 5 if has_bias else 6))
+
+
+def _needed(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
+    needed, kept = set(outputs), list[Op]()
+    for op in reversed(ops):
+        if needed.intersection(op.results) or (isinstance(op, TfliteOp) and not is_pure(op)):
+            kept.append(op)
+            needed.update(value for value in op.operands if value is not None)
+    return tuple(reversed(kept))

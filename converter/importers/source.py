@@ -1,0 +1,98 @@
+"""What every kind of model to convert offers the compiler, and how its kind is told."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from converter.errors import SourceError
+from converter.ir import Array
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_TFLITE = b"TFL3"
+_SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_HEAD = 1 << 12
+
+SAVED_MODEL = "saved_model"
+FROZEN_GRAPH = "frozen_graph"
+TFLITE = "tflite"
+KERAS = "keras"
+
+
+class Source(Protocol):
+    """A model to convert: its float reference, and its way through TFLiteConverter."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of its inputs."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of its outputs."""
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the original: arrays by input name to arrays by output name."""
+
+    def to_tflite(self, *, keep_lists: bool = True) -> bytes:
+        """Return what TFLiteConverter makes of it; it lowers lists of tensors itself unless they are kept."""
+
+
+def format_of(path: Path) -> str:
+    """Return the format of what is at ``path``: ``saved_model``, ``frozen_graph``, ``tflite`` or ``keras``.
+
+    Raises SourceError, saying what is there, if it is none of them.
+    """
+    if not path.exists():
+        raise SourceError(f"{path}: no such file or directory")
+    if path.is_dir():
+        if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
+            return SAVED_MODEL
+        raise SourceError(f"{path}: not a SavedModel: the directory holds no saved_model.pb")
+    if path.name in _SAVED_MODEL_FILES:
+        raise SourceError(f"{path}: a part of a SavedModel; give its directory, {path.parent}")
+    found = _content(path)
+    if found not in (FROZEN_GRAPH, TFLITE, KERAS):
+        raise SourceError(f"{path}: {found}; expected a SavedModel directory, a frozen graph (.pb) or a .tflite")
+    return found
+
+
+def _content(path: Path) -> str:
+    """Return the format of a file, or words for what it is instead."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot read it: {error.strerror or error}") from error
+    if head[4:8] == _TFLITE or path.suffix == ".tflite":
+        return TFLITE
+    if head.startswith(_HDF5):
+        return KERAS
+    if head.startswith(_ZIP):
+        return KERAS if _is_keras(path) else "a zip archive"
+    return _plain(head)
+
+
+def _is_keras(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        return path.suffix == ".keras"
+
+
+def _plain(head: bytes) -> str:
+    if not head:
+        return "an empty file"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError:
+        return FROZEN_GRAPH
+    is_text = all(character.isprintable() or character in "\r\n\t" for character in text)
+    return "a text file" if is_text else FROZEN_GRAPH

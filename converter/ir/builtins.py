@@ -1,0 +1,223 @@
+"""TFLite builtins in NumPy, as the kernels define them: what the bodies of loops are made of.
+
+Floating-point values are float64 here. Each function takes an op and its operands that are there, and returns the
+op's results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from converter.errors import InvalidProgramError
+from converter.ir.program import TfliteOp
+from converter.ir.types import Array
+
+Kernel: TypeAlias = Callable[[TfliteOp, list[Array]], list[Array]]
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def fused_activation(op: TfliteOp) -> str:
+    """Return the name of the activation that an op applies to its result: NONE, or one of `FUSED`."""
+    number = op.options.get("fusedActivationFunction", 0)
+    return _FUSED_NAMES[int(str(number))]
+
+
+_FUSED_NAMES = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
+
+FUSED: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "NONE": lambda x: x,
+        "RELU": lambda x: np.maximum(x, 0.0),
+        "RELU_N1_TO_1": lambda x: np.clip(x, -1.0, 1.0),
+        "RELU6": lambda x: np.clip(x, 0.0, 6.0),
+        "TANH": np.tanh,
+    }
+)
+
+
+def _unary(function: Callable[[Array], Array]) -> Kernel:
+    def kernel(_: TfliteOp, operands: list[Array]) -> list[Array]:
+        return [np.asarray(function(operands[0]))]
+
+    return kernel
+
+
+def _binary(function: Callable[[Array, Array], Array]) -> Kernel:
+    def kernel(op: TfliteOp, operands: list[Array]) -> list[Array]:
+        return [_activated(op, np.asarray(function(operands[0], operands[1])))]
+
+    return kernel
+
+
+def _activated(op: TfliteOp, x: Array) -> Array:
+    name = fused_activation(op)
+    if name not in FUSED:
+        raise InvalidProgramError(f"the evaluator does not know the activation {name} of {op.name}")
+    return FUSED[name](x)
+
+
+def _number(op: TfliteOp, key: str, default: float = 0.0) -> float:
+    return float(str(op.options.get(key, default)))
+
+
+def _flag(op: TfliteOp, key: str) -> bool:
+    return bool(op.options.get(key, False))
+
+
+def _axes(x: Array) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in np.atleast_1d(x))
+
+
+def _fully_connected(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    """x weights^T + bias: weights [units, depth]; without keepNumDims x counts as rows of depth."""
+    x, weights, *bias = operands
+    rows = x if _flag(op, "keepNumDims") else x.reshape(-1, weights.shape[1])
+    total = rows @ weights.T + (bias[0] if bias else 0.0)
+    return [_activated(op, np.asarray(total))]
+
+
+def _batch_matmul(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, y = operands
+    left = x.swapaxes(-1, -2) if _flag(op, "adjX") else x
+    right = y.swapaxes(-1, -2) if _flag(op, "adjY") else y
+    return [np.asarray(left @ right)]
+
+
+def _split(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    axis, x = operands
+    return list(np.split(x, len(op.results), axis=int(axis)))
+
+
+def _split_v(_: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, sizes, axis = operands
+    known = [int(size) for size in sizes]
+    rest = x.shape[int(axis)] - sum(size for size in known if size >= 0)
+    stops = np.cumsum([rest if size < 0 else size for size in known])[:-1]
+    return list(np.split(x, stops, axis=int(axis)))
+
+
+def _slice(_: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, begin, size = operands
+    index = tuple(
+        slice(int(first), None if count < 0 else int(first) + int(count))
+        for first, count in zip(begin, size, strict=True)
+    )
+    return [x[index]]
+
+
+def _unpack(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    axis = int(_number(op, "axis"))
+    return [operands[0].take(index, axis=axis) for index in range(operands[0].shape[axis])]
+
+
+def _squeeze(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    axes = _axes(np.asarray(op.options.get("squeezeDims", ()), np.int32).reshape(-1))
+    return [operands[0].squeeze(axes or None)]
+
+
+def _gather(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    if _number(op, "batchDims"):
+        raise InvalidProgramError(f"the evaluator does not know GATHER of batches, needed for {op.name}")
+    return [operands[0].take(operands[1], axis=int(_number(op, "axis")))]
+
+
+def _select(_: TfliteOp, operands: list[Array]) -> list[Array]:
+    """SELECT: unlike SELECT_V2, a condition of rank 1 chooses whole rows."""
+    condition, x, y = operands
+    rows = condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim))
+    return [np.where(rows, x, y)]
+
+
+def _reduction(function: Callable[..., Array]) -> Kernel:
+    def kernel(op: TfliteOp, operands: list[Array]) -> list[Array]:
+        return [np.asarray(function(operands[0], axis=_axes(operands[1]), keepdims=_flag(op, "keepDims")))]
+
+    return kernel
+
+
+def _gelu(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    (x,) = operands
+    if _flag(op, "approximate"):
+        return [0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))]
+    return [0.5 * x * (1.0 + _erf(x / np.sqrt(2.0)))]
+
+
+def _leaky_relu(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    (x,) = operands
+    return [np.where(x > 0.0, x, _number(op, "alpha") * x)]
+
+
+def _softmax(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    scaled = operands[0] * _number(op, "beta", 1.0)
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return [powers / powers.sum(axis=-1, keepdims=True)]
+
+
+def _widened(x: Array) -> Array:
+    return x.astype(np.float64)
+
+
+MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
+    {
+        "ABS": _unary(np.abs),
+        "ADD": _binary(np.add),
+        "BATCH_MATMUL": _batch_matmul,
+        "BROADCAST_TO": lambda _, operands: [np.broadcast_to(operands[0], tuple(operands[1]))],
+        "DEQUANTIZE": _unary(_widened),  # of float16 weights; quantized integers are no arrays of floats
+        "DIV": _binary(np.divide),
+        "ELU": _unary(lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))),
+        "EQUAL": _binary(np.equal),
+        "EXP": _unary(np.exp),
+        "FLOOR": _unary(np.floor),
+        "FULLY_CONNECTED": _fully_connected,
+        "GATHER": _gather,
+        "GELU": _gelu,
+        "GREATER": _binary(np.greater),
+        "GREATER_EQUAL": _binary(np.greater_equal),
+        "HARD_SWISH": _unary(lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0),
+        "LEAKY_RELU": _leaky_relu,
+        "LESS_EQUAL": _binary(np.less_equal),
+        "LOG": _unary(np.log),
+        "LOGICAL_AND": _binary(np.logical_and),
+        "LOGICAL_NOT": _unary(np.logical_not),
+        "LOGICAL_OR": _binary(np.logical_or),
+        "LOGISTIC": _unary(lambda x: 0.5 * (1.0 + np.tanh(0.5 * x))),
+        "MAXIMUM": _binary(np.maximum),
+        "MEAN": _reduction(np.mean),
+        "MINIMUM": _binary(np.minimum),
+        "MUL": _binary(np.multiply),
+        "NEG": _unary(np.negative),
+        "NOT_EQUAL": _binary(np.not_equal),
+        "POW": _binary(np.power),
+        "REDUCE_ANY": _reduction(np.any),
+        "REDUCE_MAX": _reduction(np.max),
+        "REDUCE_MIN": _reduction(np.min),
+        "RELU": _unary(FUSED["RELU"]),
+        "RELU6": _unary(FUSED["RELU6"]),
+        "RELU_0_TO_1": _unary(lambda x: np.clip(x, 0.0, 1.0)),
+        "RELU_N1_TO_1": _unary(FUSED["RELU_N1_TO_1"]),
+        "REVERSE_V2": lambda _, operands: [np.flip(operands[0], _axes(operands[1]))],
+        "RSQRT": _unary(lambda x: 1.0 / np.sqrt(x)),
+        "SELECT": _select,
+        "SIGN": _unary(np.sign),
+        "SLICE": _slice,
+        "SOFTMAX": _softmax,
+        "SPLIT": _split,
+        "SPLIT_V": _split_v,
+        "SQRT": _unary(np.sqrt),
+        "SQUARE": _unary(np.square),
+        "SQUARED_DIFFERENCE": _binary(lambda x, y: (x - y) ** 2),
+        "SQUEEZE": _squeeze,
+        "SUB": _binary(np.subtract),
+        "SUM": _reduction(np.sum),
+        "TILE": lambda _, operands: [np.tile(operands[0], tuple(operands[1]))],
+        "UNPACK": _unpack,
+    }
+)
+"""The builtins of one result or more that the evaluator knows besides its own."""

@@ -1,0 +1,130 @@
+"""absorb-transposes: recurrences between transposes of batch and time run over the batch-major sequences.
+
+``dynamic_rnn`` and Keras transpose a batch-major sequence before their loop and its output after it. Every
+lowering takes either order, so a recurrence takes the sequence as it was, and gives its output as it is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from converter.emit import Emitter
+from converter.hoisting.batching import ELEMENTWISE
+from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Value, rewire_graph
+from converter.passes.dead_code import dead_code
+
+
+def absorb_transposes(program: Program) -> Program:
+    """Make batch-major each time-major recurrence whose input is the transpose of a batch-major sequence.
+
+    What is computed from the transposed output of such a recurrence, element by element, is computed before the
+    transpose.
+    """
+    absorbed = program.map_graphs(_absorb_all)
+    return program if absorbed is program else dead_code(absorbed)
+
+
+def transposes_absorbed(program: Program) -> bool:
+    """True if no time-major recurrence, and nothing after one, reads a transposed sequence."""
+    return all(_next(graph) is None for graph in program.graphs)
+
+
+def _absorb_all(graph: Graph) -> Graph:
+    while (op := _next(graph)) is not None:
+        graph = _absorb(graph, op)
+    return graph
+
+
+def _next(graph: Graph) -> Recurrence | TfliteOp | None:
+    producers = graph.producers()
+    for op in graph.ops:
+        if isinstance(op, Recurrence) and op.time_major and _untransposed(producers.get(op.x)) is not None:
+            return op
+        if isinstance(op, TfliteOp) and (_is_after(op, producers) or _is_reverse(op, graph, producers)):
+            return op
+    return None
+
+
+def _is_reverse(op: TfliteOp, graph: Graph, producers: Mapping[Value, Op]) -> bool:
+    """True if ``op`` turns a transposed sequence around for a recurrence, or the output of one."""
+    if op.builtin != "REVERSE_V2" or op.operands[1] is None or op.operands[1].data is None:
+        return False
+    source = _untransposed(producers.get(op.operands[0])) if op.operands[0] is not None else None
+    if source is None:
+        return False
+    readers = (reader for reader in graph.ops if isinstance(reader, Recurrence) and reader.time_major)
+    return _is_output(source, producers) or any(reader.x is op.results[0] for reader in readers)
+
+
+def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
+    """True if ``op`` computes elements, or vectors, of transposed sequences, one of them a recurrence's output."""
+    given = [value for value in op.operands if value is not None and value.type.rank not in (0, 1)]
+    of_vectors = op.builtin == "FULLY_CONNECTED" and op.options.get("keepNumDims")
+    sequences = given[:1] if of_vectors else given
+    if not (of_vectors or op.builtin in ELEMENTWISE) or len(op.results) != 1 or op.results[0].type.rank != 3:
+        return False
+    sources = [_untransposed(producers.get(value)) for value in sequences]
+    return None not in sources and any(_is_output(source, producers) for source in sources)
+
+
+def _is_output(value: Value | None, producers: Mapping[Value, Op]) -> bool:
+    """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
+    maker = None if value is None else producers.get(value)
+    if isinstance(maker, TfliteOp) and maker.builtin in {"FULLY_CONNECTED", "REVERSE_V2", *ELEMENTWISE}:
+        return any(_is_output(operand, producers) for operand in maker.operands)
+    return isinstance(maker, Recurrence)
+
+
+def _untransposed(op: Op | None) -> Value | None:
+    """Return x if ``op`` swaps the first two axes of a sequence x [batch, time, n]."""
+    if not isinstance(op, TfliteOp) or op.builtin != "TRANSPOSE":
+        return None
+    x, order = op.operands
+    swaps = order is not None and order.data is not None and np.array_equal(order.data, [1, 0, 2])
+    return x if swaps else None
+
+
+def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
+    """Return ``graph`` with ``op`` over what was transposed for it; readers of its output see what they saw."""
+    producers = graph.producers()
+    before = {
+        value: x
+        for value in op.operands
+        if value is not None and (x := _untransposed(producers.get(value))) is not None
+    }
+    seen = op.results[0]
+    again = [reader for reader in graph.ops if seen in reader.operands and _untransposed(reader) is not None]
+    others = seen in graph.outputs or any(seen in reader.operands for reader in graph.ops if reader not in again)
+    emitter = Emitter(op.name, {value.name for value in graph.values()})
+    output = again[0].results[0] if again else emitter.value("batch_major", seen, _swapped(seen.type))
+    if isinstance(op, Recurrence):
+        emitter.ops.append(replace(op, x=before[op.x], output=output, time_major=False))
+    else:
+        operands = tuple(value if value is None else before.get(value, value) for value in op.operands)
+        if op.builtin == "REVERSE_V2":
+            operands = (operands[0], _swapped_axes(operands[1], emitter))
+        emitter.ops.append(replace(op, operands=operands, results=(output,)))
+    if others:
+        emitter.transpose(output, seen)
+    ops: list[Op] = []
+    for step in graph.ops:
+        if step is op:
+            ops += emitter.ops
+        elif step not in again:
+            ops.append(step)
+    same = {reader.results[0]: output for reader in again[1:]}
+    return rewire_graph(replace(graph, ops=tuple(ops)), same)
+
+
+def _swapped_axes(axes: Value | None, emitter: Emitter) -> Value:
+    if axes is None or axes.data is None:
+        raise ValueError("the axes to reverse are not known")
+    return emitter.constant("axes", np.asarray([1, 0, 2], axes.data.dtype)[axes.data])
+
+
+def _swapped(type_: TensorType) -> tuple[int | None, ...]:
+    time, batch, *rest = type_.shape or (None, None, None)
+    return (batch, time, *rest)

@@ -1,0 +1,94 @@
+"""When a loop ends: the numbers that its counters stay below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+
+from converter.flatbuffer import unique_name
+from converter.ir import TfliteOp, Value
+from converter.passes.loops.loop import Loop
+from converter.passes.loops.sizes import Producers
+
+_SCALARS = ((), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """``values``, scalars around the loop that its counters stay below; ``ops`` compute them there."""
+
+    values: tuple[Value, ...]
+    ops: tuple[TfliteOp, ...]
+
+
+def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], taken: set[str]) -> Limits | None:
+    """Return the limits of a loop that goes on while each of some counters is below its own.
+
+    None if the loop goes on for any other reason, or if a limit changes from step to step.
+    """
+    producers = loop.condition.producers()
+    compared = list(_comparisons(loop.condition.outputs[0], producers))
+    place = {value: position for position, value in enumerate(loop.condition.inputs)}
+    outside = _Outside(loop, invariants, place, producers, taken)
+    limits: list[Value] = []
+    for pair in compared:
+        if pair is None or place.get(pair[0]) not in counters:
+            return None
+        limit = outside.value(pair[1])
+        if limit is None or limit.type.shape not in _SCALARS:
+            return None
+        limits.append(limit)
+    return Limits(tuple(dict.fromkeys(limits)), tuple(outside.ops))
+
+
+def _comparisons(condition: Value, producers: Producers) -> Iterator[tuple[Value, Value] | None]:
+    """Yield (smaller, larger) for each comparison that a conjunction consists of; None for anything else."""
+    op = producers.get(condition)
+    if not isinstance(op, TfliteOp):
+        yield None
+        return
+    operands = [operand for operand in op.operands if operand is not None]
+    if op.builtin == "LOGICAL_AND":
+        for operand in operands:
+            yield from _comparisons(operand, producers)
+    elif op.builtin == "LESS":
+        yield operands[0], operands[1]
+    elif op.builtin == "GREATER":
+        yield operands[1], operands[0]
+    elif op.builtin in {"RESHAPE", "REDUCE_ALL"} and operands[0].type.shape == ():
+        yield from _comparisons(operands[0], producers)
+    else:
+        yield None
+
+
+class _Outside:
+    """Values of the condition's graph, computed around the loop by ``ops``."""
+
+    def __init__(
+        self, loop: Loop, invariants: Set[int], place: dict[Value, int], producers: Producers, taken: set[str]
+    ) -> None:
+        self.ops: list[TfliteOp] = []
+        self._loop, self._invariants, self._place = loop, invariants, place
+        self._producers, self._taken = producers, taken
+        self._known: dict[Value, Value] = {}
+
+    def value(self, inside: Value) -> Value | None:
+        """Return the value around the loop that is ``inside`` in its condition; None if that changes."""
+        if inside.data is not None:
+            return inside
+        if inside in self._known:
+            return self._known[inside]
+        if inside in self._place:
+            position = self._place[inside]
+            return self._loop.initial(position) if position in self._invariants else None
+        op = self._producers.get(inside)
+        if not isinstance(op, TfliteOp):
+            return None
+        operands = [None if operand is None else self.value(operand) for operand in op.operands]
+        if any(new is None and old is not None for new, old in zip(operands, op.operands, strict=True)):
+            return None
+        for result in op.results:
+            self._known[result] = replace(result, name=unique_name(result.name, self._taken))
+        results = tuple(self._known[result] for result in op.results)
+        self.ops.append(replace(op, operands=tuple(operands), results=results))
+        return self._known[inside]

@@ -1,0 +1,62 @@
+"""Numbers that a step computes from its counter: places to read from and to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from converter.ir import Array, TfliteOp, Value
+from converter.passes.loops.sizes import Producers
+
+_SAME = frozenset({"CAST", "EXPAND_DIMS", "RESHAPE", "SQUEEZE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """``scale * t + offset``, where t is the number of the step."""
+
+    scale: int
+    offset: int
+
+
+NOW = Index(1, 0)
+NEXT = Index(1, 1)
+FIRST = Index(0, 0)
+
+
+def index_of(value: Value, counters: Set[Value], producers: Producers) -> Index | None:
+    """Return what the integer ``value`` (a scalar, or of one element) is in step t; None if it is no such sum."""
+    if value in counters or value.data is not None:
+        return NOW if value.data is None else _constant(value.data)
+    op = producers.get(value)
+    if not isinstance(op, TfliteOp):
+        return None
+    if op.builtin in _SAME and op.operands[0] is not None:
+        return index_of(op.operands[0], counters, producers)
+    if op.builtin not in {"ADD", "SUB"}:
+        return None
+    left, right = (None if x is None else index_of(x, counters, producers) for x in op.operands)
+    if left is None or right is None:
+        return None
+    sign = 1 if op.builtin == "ADD" else -1
+    return Index(left.scale + sign * right.scale, left.offset + sign * right.offset)
+
+
+def _constant(data: Array) -> Index | None:
+    return Index(0, int(data.reshape(-1)[0])) if data.size == 1 else None
+
+
+def indices_of(value: Value, counters: Set[Value], producers: Producers) -> tuple[Index | None, ...] | None:
+    """Return what each element of the integer vector ``value`` is; None if the vector itself is not known."""
+    if value.data is not None:
+        return tuple(Index(0, int(number)) for number in value.data.reshape(-1))
+    op = producers.get(value)
+    if not isinstance(op, TfliteOp):
+        return None
+    if op.builtin == "PACK":
+        return tuple(None if x is None else index_of(x, counters, producers) for x in op.operands)
+    if op.builtin == "CONCATENATION":
+        parts = [None if x is None else indices_of(x, counters, producers) for x in op.operands]
+        known = [part for part in parts if part is not None]
+        return tuple(index for part in known for index in part) if len(known) == len(parts) else None
+    return (index_of(value, counters, producers),) if value.type.shape == (1,) else None

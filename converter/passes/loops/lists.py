@@ -1,0 +1,76 @@
+"""TensorFlow's lists and arrays of tensors, which TFLiteConverter leaves as CUSTOM ops.
+
+Loops of control flow v1 (frozen graphs) have TensorArrays: a handle that never changes, and a *flow*, a number
+that each write passes on. Loops of control flow v2 have TensorLists, which are values.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from converter.ir import TfliteOp, Value
+from converter.passes.loops.sizes import Producers, size_of
+
+
+class ArrayOperand(IntEnum):
+    """Operands of the ops on TensorArrays: reads and gathers have the flow third, writes last."""
+
+    HANDLE = 0
+    INDEX = 1
+    FLOW_OF_READER = 2
+    WRITTEN = 2
+    FLOW_OF_WRITER = 3
+
+
+class ListOperand(IntEnum):
+    """Operands of the ops on TensorLists."""
+
+    LIST = 0
+    INDEX = 1
+    WRITTEN = 2
+
+
+class ReserveOperand(IntEnum):
+    """Operands of TensorListReserve."""
+
+    SHAPE = 0
+    COUNT = 1
+
+
+def made_by(value: Value | None, producers: Producers, code: str) -> TfliteOp | None:
+    """Return the CUSTOM op called ``code`` that defines ``value``, if it is one."""
+    op = producers.get(value) if value is not None else None
+    return op if isinstance(op, TfliteOp) and op.custom_code == code else None
+
+
+def operand(op: TfliteOp, index: int) -> Value:
+    """Return an operand that an op on lists always has."""
+    value = op.operands[index]
+    if value is None:
+        raise ValueError(f"{op.name} lacks its operand {index}")
+    return value
+
+
+def scattered(handle: Value, flow: Value, around: Producers) -> Value | None:
+    """Return the sequence whose elements a TensorArray holds, one each and in their order."""
+    scatter = made_by(flow, around, "TensorArrayScatterV3")
+    if scatter is None or operand(scatter, ArrayOperand.HANDLE) is not handle:
+        return None
+    array = made_by(handle, around, "TensorArrayV3")
+    if array is None or not is_range(operand(scatter, ArrayOperand.INDEX), operand(array, 0), around):
+        return None
+    return operand(scatter, ArrayOperand.WRITTEN)
+
+
+def is_range(indices: Value, count: Value, around: Producers) -> bool:
+    """True if ``indices`` are 0, 1, … ``count`` - 1."""
+    if indices.data is not None:
+        size = size_of(count, around)
+        return np.array_equal(indices.data.reshape(-1), np.arange(size)) if isinstance(size, int) else False
+    op = around.get(indices)
+    if not isinstance(op, TfliteOp) or op.builtin != "RANGE":
+        return False
+    start, limit, delta = (size_of(operand(op, index), around) for index in range(3))
+    return start == 0 and delta == 1 and limit == size_of(count, around)

@@ -1,0 +1,74 @@
+"""A WHILE op with its graphs, and what becomes of the values that it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
+from converter.passes.loops.indices import NEXT, Index, index_of
+
+_INTEGERS = frozenset({DType.INT32, DType.INT64})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A WHILE op: ``graph`` is where it stands; the values it carries are told by their positions."""
+
+    op: TfliteOp
+    graph: Graph
+    condition: Graph
+    body: Graph
+    around: dict[Value, Op]
+    """The op around the loop that defines each value."""
+    inside: dict[Value, Op]
+    """The op of the body that defines each value."""
+
+    @property
+    def positions(self) -> range:
+        """The positions of the carried values."""
+        return range(len(self.body.inputs))
+
+    def initial(self, position: int) -> Value:
+        """Return what a carried value is before the loop."""
+        value = self.op.operands[position]
+        if value is None:
+            raise ValueError(f"{self.op.name} carries nothing at position {position}")
+        return value
+
+    def invariants(self) -> frozenset[int]:
+        """Return the positions of what no step changes."""
+        return frozenset(position for position in self.positions if self._is_invariant(position))
+
+    def _is_invariant(self, position: int) -> bool:
+        after, before = self.body.outputs[position], self.initial(position)
+        if after is self.body.inputs[position]:
+            return True
+        return (
+            after.data is not None
+            and before.data is not None
+            and after.type == before.type
+            and np.array_equal(after.data, before.data)
+        )
+
+    def counters(self) -> frozenset[int]:
+        """Return the positions of what counts the steps from zero."""
+        return frozenset(position for position in self.positions if self._is_counter(position))
+
+    def _is_counter(self, position: int) -> bool:
+        before, inside = self.initial(position), self.body.inputs[position]
+        if before.type.dtype not in _INTEGERS or before.data is None or before.data.size != 1 or before.data.any():
+            return False
+        return index_of(self.body.outputs[position], {inside}, self.inside) == NEXT
+
+    def index(self, value: Value, counters: frozenset[Value]) -> Index | None:
+        """Return what an integer of the body is in step t."""
+        return index_of(value, counters, self.inside)
+
+
+def loop_of(op: TfliteOp, graph: Graph, program: Program) -> Loop:
+    """Return the loop of a WHILE op that stands in ``graph``."""
+    condition = program.graphs[int(str(op.options["condSubgraphIndex"]))]
+    body = program.graphs[int(str(op.options["bodySubgraphIndex"]))]
+    return Loop(op, graph, condition, body, graph.producers(), body.producers())

@@ -1,0 +1,359 @@
+"""A loop as a scan, and what stands around it afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from converter.emit import Emitter
+from converter.flatbuffer import unique_name
+from converter.ir import DType, Graph, Op, Scan, Shape, TensorType, TfliteOp, Value, rewire
+from converter.passes.dead_code import PURE_CUSTOM_OPS
+from converter.passes.loops.condition import limits_of
+from converter.passes.loops.lists import ArrayOperand, ListOperand, is_range, operand
+from converter.passes.loops.loop import Loop
+from converter.passes.loops.reads import Read, Reader
+from converter.passes.loops.sizes import size_of
+from converter.passes.loops.timing import Timing, timing_of
+from converter.passes.loops.writes import Write, write_of
+from converter.passes.zeros import is_zero
+
+_CONTROL = frozenset({"CALL", "CALL_ONCE", "IF", "STABLEHLO_WHILE", "WHILE"})
+_OPAQUE = frozenset({DType.RESOURCE, DType.VARIANT})
+
+
+@dataclass(slots=True, eq=False)
+class Raised:
+    """A loop as a scan: ``ops`` replace the WHILE op, ``other`` its results."""
+
+    ops: list[Op]
+    other: dict[Value, Value] = field(default_factory=dict)
+    readers: dict[int, list[Op]] = field(default_factory=dict)
+    """What replaces each op that read a list, by the op's id."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What each carried value of a loop is."""
+
+    loop: Loop
+    invariants: frozenset[int]
+    counters: frozenset[int]
+    writes: tuple[Write, ...]
+    states: tuple[int, ...]
+    reads: tuple[Read, ...]
+
+    def final_state_of(self, element: Value) -> int | None:
+        """Return the position of the state that becomes ``element`` at each step."""
+        outputs = self.loop.body.outputs
+        return next((position for position in self.states if outputs[position] is element), None)
+
+    @property
+    def collected(self) -> tuple[Write, ...]:
+        """The writes that need an output of the scan: all but those whose last element is a final state."""
+        return tuple(
+            write for write in self.writes if not write.is_last or self.final_state_of(write.element) is None
+        )
+
+
+def raise_loop(loop: Loop, taken: set[str]) -> Raised | None:
+    """Return the scan that ``loop`` is; None if it does not run a step over sequences, from first to last."""
+    plan = _plan(loop)
+    if plan is None or not _are_known(plan):
+        return None
+    limits = limits_of(loop, plan.counters, plan.invariants, taken)
+    if limits is None or not limits.values:
+        return None
+    name = unique_name(_name(loop), taken)
+    emitter = Emitter(name, taken)
+    emitter.ops += limits.ops
+    sequences = {_key(read): _sequence(read, emitter) for read in plan.reads}
+    plan = replace(plan, writes=tuple(_shortened(write, plan, limits.values) for write in plan.writes))
+    counts = [write.count for write in plan.writes if write.count is not None and not write.is_last]
+    grows = any(write.count is None for write in plan.writes)
+    around = {**loop.around, **{result: op for op in emitter.ops for result in op.results}}
+    timing = timing_of(
+        limits.values, counts, tuple(dict.fromkeys(sequences.values())), around, emitter, grows=grows
+    )
+    if timing is None:
+        return None
+    return _build(plan, timing, sequences, name, emitter)
+
+
+def _name(loop: Loop) -> str:
+    """Return the name of the layer that the loop belongs to."""
+    path = re.sub(r"(/LoopCond)?_body$", "", loop.body.name)
+    return re.sub(r"/while(_\d+)?$", "", path) or "while"
+
+
+def _plan(loop: Loop) -> _Plan | None:
+    if any(not isinstance(op, TfliteOp) or op.builtin in _CONTROL for op in loop.body.ops):
+        return None
+    invariants, counters = loop.invariants(), loop.counters()
+    outside = {loop.body.inputs[position]: loop.initial(position) for position in invariants}
+    reader = Reader(loop, frozenset(loop.body.inputs[position] for position in counters), outside)
+    changing = [position for position in loop.positions if position not in invariants | counters]
+    writes = {position: write for position in changing if (write := write_of(position, reader)) is not None}
+    states = tuple(position for position in changing if position not in writes)
+    reads = [reader.read_of(op) for op in loop.body.ops if isinstance(op, TfliteOp)]
+    found = tuple(read for read in reads if read is not None)
+    return _Plan(loop, invariants, counters, tuple(writes.values()), states, found)
+
+
+def _are_known(plan: _Plan) -> bool:
+    """True if states keep their shapes, and lists are written and read in known ways only."""
+    loop = plan.loop
+    for position in plan.states:
+        before, inside = loop.initial(position).type, loop.body.inputs[position].type
+        if before.dtype in _OPAQUE or inside.shape is None or before.shape != inside.shape:
+            return False
+    lists = {loop.op.results[write.position] for write in plan.writes if not write.is_tensor}
+    if lists.intersection(loop.graph.outputs):
+        return False
+    readers = [op for op in loop.graph.ops if lists.intersection(value for value in op.operands if value)]
+    return all(isinstance(op, TfliteOp) and op.custom_code in _READERS for op in readers)
+
+
+def _key(read: Read) -> tuple[Value, int]:
+    return (read.sequence, read.axis)
+
+
+def _sequence(read: Read, emitter: Emitter) -> Value:
+    return emitter.transpose(read.sequence, "time_major") if read.axis else read.sequence
+
+
+def _build(
+    plan: _Plan, timing: Timing, sequences: Mapping[tuple[Value, int], Value], name: str, emitter: Emitter
+) -> Raised | None:
+    loop = plan.loop
+    outputs = {write.position: _output(write, plan, timing, emitter) for write in plan.collected}
+    body = _Body(plan)
+    places = {_key(read): body.slice_of(read) for read in plan.reads}
+    slices = [next(places[key] for key, value in sequences.items() if value is it) for it in timing.sequences]
+    graph = body.graph(slices)
+    if graph is None:
+        return None
+    used = graph.inputs[1 + len(plan.states) + len(slices) :]
+    outside = {loop.body.inputs[position]: loop.initial(position) for position in plan.invariants}
+    scan = Scan(
+        name=name,
+        body=graph,
+        sequences=timing.sequences,
+        initial_state=tuple(loop.initial(position) for position in plan.states),
+        invariants=tuple(outside[value] for value in used),
+        outputs=tuple(outputs.values()),
+        final_state=tuple(loop.op.results[position] for position in plan.states),
+        length=timing.length,
+        steps=timing.steps,
+    )
+    emitter.ops.append(scan)
+    raised = Raised(emitter.ops)
+    _replace_results(plan, timing, outputs, raised, emitter)
+    return raised
+
+
+class _Body:
+    """The graph of one step, without counters, lists and what is constant."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._body = plan.loop.body
+        self._taken = {value.name for value in self._body.values()}
+        self._other: dict[Value, Value] = {}
+        self._first: list[Op] = []
+        self._slices: dict[tuple[Value, int], Value] = {}
+        self.time = self._time()
+        for position in plan.invariants:
+            given = plan.loop.initial(position)
+            if given.data is not None:
+                self._other[self._body.inputs[position]] = replace(
+                    given, name=unique_name(given.name, self._taken)
+                )
+
+    def _time(self) -> Value:
+        """Return the number of the step; every counter is replaced by it."""
+        counters = [self._body.inputs[position] for position in sorted(self._plan.counters)]
+        emitter = Emitter("step", self._taken)
+        time = Value(emitter.name("time"), TensorType(DType.INT32, ()))
+        for counter in counters:
+            dtype = counter.type.dtype
+            self._other[counter] = time if dtype is DType.INT32 else emitter.cast(time, dtype, "counter")
+        self._first = emitter.ops
+        return time
+
+    def slice_of(self, read: Read) -> Value:
+        """Return the value of the body that is the element of a sequence."""
+        result, shape = read.op.results[0], read.sequence.type.shape
+        if shape is not None:
+            rest = (*shape[: read.axis], *shape[read.axis + 1 :])
+            result = replace(result, type=TensorType(result.type.dtype, rest))
+        first = self._slices.setdefault(_key(read), result)
+        self._other[read.op.results[0]] = first
+        return first
+
+    def graph(self, slices: Sequence[Value]) -> Graph | None:
+        """Return the graph, or None if it needs a list or an array after all."""
+        plan, body = self._plan, self._body
+        reads = {id(read.op) for read in plan.reads}
+        kept = [rewire(op, self._other) for op in body.ops if id(op) not in reads]
+        results = [*(body.outputs[position] for position in plan.states), *(w.element for w in plan.collected)]
+        outputs = tuple(self._other.get(value, value) for value in results)
+        ops, needed = _needed([*self._first, *kept], outputs)
+        if any(isinstance(op, TfliteOp) and op.custom_code in PURE_CUSTOM_OPS for op in ops):
+            return None
+        states = [body.inputs[position] for position in plan.states]
+        invariants = [
+            body.inputs[position]
+            for position in sorted(plan.invariants)
+            if body.inputs[position] in needed and body.inputs[position] not in self._other
+        ]
+        if any(value.type.dtype in _OPAQUE for value in invariants):
+            return None
+        return Graph(body.name, (self.time, *states, *slices, *invariants), outputs, ops)
+
+
+def _needed(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[tuple[Op, ...], set[Value]]:
+    """Return the ops that ``outputs`` depend on, and every value that is read."""
+    needed = set(outputs)
+    kept: list[Op] = []
+    for op in reversed(ops):
+        if needed.intersection(op.results):
+            kept.append(op)
+            needed.update(value for value in op.operands if value is not None)
+    return tuple(reversed(kept)), needed
+
+
+# --- what stands around the loop ---------------------------------------------------------------------------------
+
+
+def _output(write: Write, plan: _Plan, timing: Timing, emitter: Emitter) -> Value:
+    """Return the scan's output for a write; it is called as what the loop gave."""
+    element = write.element.type
+    rest: Shape | None = element.shape
+    known = TensorType(element.dtype, None if rest is None else (timing.known, *rest))
+    if write.is_last:
+        return Value(emitter.name("outputs"), known)
+    result = plan.loop.op.results[write.position]
+    if write.is_tensor:
+        return replace(result, type=known)
+    stacks = [op for op in _consumers(result, plan.loop.graph) if _is_whole(op, write, plan)]
+    if stacks and not write.reads_all:
+        stacks = _consumers(stacks[0].results[0], plan.loop.graph)
+    return replace(stacks[0].results[0], type=known) if stacks else Value(emitter.name("outputs"), known)
+
+
+def _consumers(value: Value, graph: Graph) -> list[TfliteOp]:
+    return [op for op in graph.ops if value in op.operands and isinstance(op, TfliteOp)]
+
+
+def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
+    """True if ``op`` reads all elements of what the loop wrote, in their order."""
+    if op.custom_code == "TensorListStack":
+        return True
+    if op.custom_code not in _GATHERS or write.count is None:
+        return False
+    return is_range(operand(op, ArrayOperand.INDEX), write.count, plan.loop.around)
+
+
+def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
+    """Return the write of as many elements as are read, if that is as many as steps are run.
+
+    A list may be made one longer than its loop is, so that it is never empty.
+    """
+    around = plan.loop.around
+    if write.count is None or write.is_last or write.is_tensor:
+        return write
+    slices = _slices(write, plan)
+    ends = {None if one is None else size_of(one.operands[2] or write.count, around) for one in slices}
+    limit = next((limit for limit in limits if ends == {size_of(limit, around)}), None)
+    return write if limit is None else replace(write, count=limit, reads_all=False)
+
+
+def _slices(write: Write, plan: _Plan) -> list[TfliteOp | None]:
+    """Return what reads what the loop wrote: each the ``x[:n]`` of all elements, or None for anything else."""
+    graph = plan.loop.graph
+    stacks = _consumers(plan.loop.op.results[write.position], graph)
+    readers = [op for stack in stacks for op in _consumers(stack.results[0], graph)]
+    is_whole = all(_is_whole(stack, write, plan) and stack.results[0] not in graph.outputs for stack in stacks)
+    return [op if is_whole and _is_start(op) else None for op in readers]
+
+
+def _is_start(op: TfliteOp) -> bool:
+    """True if ``op`` is ``x[:n]``."""
+    if op.builtin != "STRIDED_SLICE":
+        return False
+    begin, strides = op.operands[1], op.operands[3]
+    masks = ("endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
+    return (
+        begin is not None
+        and strides is not None
+        and begin.type.shape == (1,)
+        and (begin.data is not None and not begin.data.any())
+        and (strides.data is not None and bool((strides.data == 1).all()))
+        and not any(int(str(op.options.get(mask, 0))) for mask in masks)
+    )
+
+
+def _replace_results(
+    plan: _Plan, timing: Timing, outputs: Mapping[int, Value], raised: Raised, emitter: Emitter
+) -> None:
+    loop = plan.loop
+    read = {value for op in loop.graph.ops for value in op.operands} | set(loop.graph.outputs)
+    for position in plan.invariants:
+        raised.other[loop.op.results[position]] = loop.initial(position)
+    for position in plan.counters:
+        counter = loop.op.results[position]
+        if counter in read:
+            count = timing.count(emitter)
+            int32 = counter.type.dtype is DType.INT32
+            raised.other[counter] = count if int32 else emitter.cast(count, counter.type.dtype, "count")
+    for write in plan.writes:
+        result = loop.op.results[write.position]
+        if result not in read:
+            continue
+        whole = _last(write, plan, timing, outputs, emitter) if write.is_last else outputs[write.position]
+        if write.is_tensor:
+            raised.other[result] = whole
+        for op in _consumers(result, loop.graph) if not write.is_tensor else ():
+            _replace_reader(op, write, whole, plan, raised)
+
+
+def _last(write: Write, plan: _Plan, timing: Timing, outputs: Mapping[int, Value], emitter: Emitter) -> Value:
+    """Return the list of the one element that the last step wrote; zero if no step was run."""
+    loop = plan.loop
+    position = plan.final_state_of(write.element)
+    if position is None:
+        last = emitter.subtract(timing.count(emitter), emitter.integer(1), "last_step")
+        return emitter.expand_dims(emitter.gather(outputs[write.position], last, "last"), 0, "lasts")
+    state = loop.op.results[position]
+    if not (timing.surely_runs() or is_zero(loop.initial(position), loop.around)):
+        some = emitter.less(emitter.integer(0), timing.count(emitter), "runs")
+        state = emitter.select(some, state, emitter.zeros_like(state), "last")
+    return emitter.expand_dims(state, 0, "lasts")
+
+
+def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raised: Raised) -> None:
+    """Replace an op that reads the list ``whole``."""
+    raised.readers[id(op)] = []
+    (result,) = op.results
+    if not write.reads_all:
+        for start in _consumers(result, plan.loop.graph):
+            raised.readers[id(start)] = []
+            raised.other[start.results[0]] = whole
+    elif _is_whole(op, write, plan) or (write.is_last and op.custom_code in _GATHERS):
+        raised.other[result] = whole
+    elif op.custom_code in {"TensorArraySizeV3", "TensorListLength"}:
+        count = write.count
+        if count is None:
+            raise ValueError(f"{op.name} asks for the length of a list that grows")
+        raised.other[result] = count
+    else:
+        index = operand(op, ArrayOperand.INDEX if op.custom_code in _ARRAY_READERS else ListOperand.INDEX)
+        options = {"axis": 0, "batchDims": 0}
+        raised.readers[id(op)] = [TfliteOp("GATHER", (whole, index), (result,), "GatherOptions", options)]
+
+
+_GATHERS = frozenset({"TensorArrayGatherV3", "TensorListGather"})
+_ARRAY_READERS = frozenset({"TensorArrayGatherV3", "TensorArrayReadV3", "TensorArraySizeV3"})
+_READERS = _ARRAY_READERS | {"TensorListGather", "TensorListGetItem", "TensorListLength", "TensorListStack"}

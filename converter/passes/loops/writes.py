@@ -1,0 +1,166 @@
+"""Elements of outputs that a step writes at its counter, or always in the first place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from converter.ir import Shape, TfliteOp, Value, constant
+from converter.passes.loops.indices import FIRST, NOW, Index
+from converter.passes.loops.lists import ArrayOperand, ListOperand, ReserveOperand, made_by, operand
+from converter.passes.loops.loop import Loop
+from converter.passes.loops.reads import Reader
+from converter.passes.zeros import is_zero
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """A carried value that each step writes ``element`` into: at its counter, or over the last (``is_last``).
+
+    ``count`` is how many elements it has, a scalar around the loop; None if it has as many as there are steps.
+    ``is_tensor`` tells a tensor from a list or an array; what it holds at first is zero, or never seen.
+    """
+
+    position: int
+    element: Value
+    count: Value | None
+    is_last: bool
+    is_tensor: bool = False
+    handle: Value | None = None
+    """The TensorArray, around the loop."""
+    reads_all: bool = True
+    """Whether all elements are read, or only as many as ``count`` by slices of the whole."""
+
+
+def write_of(position: int, reader: Reader) -> Write | None:
+    """Return what the step writes into a carried value, if it does nothing else to it."""
+    loop = reader.loop
+    carried, after = loop.body.inputs[position], loop.body.outputs[position]
+    op = loop.inside.get(after)
+    if not isinstance(op, TfliteOp) or _readers(carried, loop) - _allowed(op, carried, loop):
+        return None
+    find = _FORMS.get(op.custom_code or op.builtin)
+    return None if find is None else find(reader, op, position)
+
+
+def _readers(carried: Value, loop: Loop) -> set[int]:
+    return {id(op) for op in loop.body.ops if carried in op.operands}
+
+
+def _allowed(op: TfliteOp, carried: Value, loop: Loop) -> set[int]:
+    """Return what may read a carried output: the op that writes it, and the SLICEs that this one joins."""
+    parts = [loop.inside.get(value) for value in op.operands if value is not None]
+    slices = [part for part in parts if isinstance(part, TfliteOp) and part.builtin == "SLICE"]
+    return {id(op), *(id(part) for part in slices if part.operands[0] is carried)}
+
+
+def _placed(index: Index | None, count: Value | None) -> bool | None:
+    """Return whether a write at ``index`` is over the last one; None if it is neither that nor at the counter."""
+    if index == NOW:
+        return False
+    is_single = count is not None and count.data is not None and int(count.data.reshape(-1)[0]) == 1
+    return True if index == FIRST and is_single else None
+
+
+def _array_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
+    loop = reader.loop
+    handle = reader.outside.get(operand(op, ArrayOperand.HANDLE))
+    array = made_by(handle, loop.around, "TensorArrayV3")
+    flow = operand(op, ArrayOperand.FLOW_OF_WRITER)
+    if array is None or flow is not loop.body.inputs[position] or loop.initial(position) is not array.results[1]:
+        return None
+    count = operand(array, 0)
+    is_last = _placed(reader.index(operand(op, ArrayOperand.INDEX)), count)
+    if is_last is None:
+        return None
+    return Write(position, operand(op, ArrayOperand.WRITTEN), count, is_last, handle=handle)
+
+
+def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
+    loop = reader.loop
+    reserve = made_by(_without_zeros(loop.initial(position), loop), loop.around, "TensorListReserve")
+    if reserve is None or operand(op, ListOperand.LIST) is not loop.body.inputs[position]:
+        return None
+    count: Value | None = operand(reserve, ReserveOperand.COUNT)
+    if count is not None and count.data is not None and not count.data.any():
+        count = None  # a list that grows with each step
+    is_last = _placed(reader.index(operand(op, ListOperand.INDEX)), count)
+    return None if is_last is None else Write(position, operand(op, ListOperand.WRITTEN), count, is_last)
+
+
+def _without_zeros(value: Value, loop: Loop) -> Value:
+    """Return the list that ``value`` was before zeros were written into it: it holds zeros anyway."""
+    op = made_by(value, loop.around, "TensorListSetItem")
+    if op is None or not is_zero(operand(op, ListOperand.WRITTEN), loop.around):
+        return value
+    return _without_zeros(operand(op, ListOperand.LIST), loop)
+
+
+def _joined(reader: Reader, op: TfliteOp, position: int) -> Write | None:
+    """Read ``CONCATENATION(x[:t], element, x[t+1:])``."""
+    carried = reader.loop.body.inputs[position]
+    if len(op.operands) != 3 or int(str(op.options["axis"])):
+        return None
+    before, row, after = (operand(op, index) for index in range(3))
+    start, end = _slice(before, carried, reader), _slice(after, carried, reader)
+    if start is None or end is None or start[0] != FIRST or end[1] != Index(0, -1):
+        return None
+    index = start[1]
+    if index is None or end[0] != Index(index.scale, index.offset + 1):
+        return None
+    return _tensor_write(reader, position, row, index)
+
+
+def _slice(value: Value, carried: Value, reader: Reader) -> tuple[Index | None, Index | None] | None:
+    """Return begin and size along the first axis of a SLICE of ``carried`` that takes all of the others."""
+    op = reader.loop.inside.get(value)
+    if not isinstance(op, TfliteOp) or op.builtin != "SLICE" or op.operands[0] is not carried:
+        return None
+    begin, size = reader.indices(op.operands[1]), reader.indices(op.operands[2])
+    if begin is None or size is None or any(index != FIRST for index in begin[1:]):
+        return None
+    if any(index != Index(0, -1) for index in size[1:]):
+        return None
+    return begin[0], size[0]
+
+
+def _updated(reader: Reader, op: TfliteOp, position: int) -> Write | None:
+    x, row, start = (operand(op, index) for index in range(3))
+    begin = reader.indices(start)
+    if x is not reader.loop.body.inputs[position] or not begin or any(index != FIRST for index in begin[1:]):
+        return None
+    return _tensor_write(reader, position, row, begin[0])
+
+
+def _tensor_write(reader: Reader, position: int, row: Value, index: Index | None) -> Write | None:
+    loop = reader.loop
+    shape = loop.initial(position).type.shape
+    element = _without_first_axis(row, reader)
+    if not shape or shape[0] is None or element is None or not is_zero(loop.initial(position), loop.around):
+        return None
+    count = constant("count", np.array(shape[0], np.int32))
+    is_last = _placed(index, count)
+    return None if is_last is None else Write(position, element, count, is_last, is_tensor=True)
+
+
+def _without_first_axis(row: Value, reader: Reader) -> Value | None:
+    """Return the element that a row of one element was made of."""
+    op = reader.loop.inside.get(row)
+    if not isinstance(op, TfliteOp) or op.builtin not in {"RESHAPE", "EXPAND_DIMS"}:
+        return None
+    element, shape = operand(op, 0), row.type.shape
+    return element if shape and shape == (1, *_dims(element)) else None
+
+
+def _dims(value: Value) -> Shape:
+    return value.type.shape or ()
+
+
+_FORMS: Mapping[str, Callable[[Reader, TfliteOp, int], Write | None]] = {
+    "CONCATENATION": _joined,
+    "DYNAMIC_UPDATE_SLICE": _updated,
+    "TensorArrayWriteV3": _array_write,
+    "TensorListSetItem": _list_write,
+}

@@ -1,0 +1,65 @@
+"""map-sequences: scans without states whose ops compute all steps at once become those ops.
+
+What recognised cells leave of a step, such as a residual connection or a dense layer on its output, has no state:
+as ops over whole sequences it needs no loop, and stops no fused op beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from converter.emit import Emitter
+from converter.hoisting import hoist
+from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
+
+
+def map_sequences(program: Program) -> Program:
+    """Replace each scan that has no state by ops over whole sequences, where each of its ops allows it."""
+    return program.map_graphs(_map_in)
+
+
+def sequences_mapped(program: Program) -> bool:
+    """True if no scan is left that needs no loop."""
+    return all(_mapped(op, set()) is None for op in program.scans())
+
+
+def _map_in(graph: Graph) -> Graph:
+    taken = {value.name for value in graph.values()}
+    ops: list[Op] = []
+    for op in graph.ops:
+        mapped = _mapped(op, taken) if isinstance(op, Scan) else None
+        ops += [op] if mapped is None else mapped
+    return replace(graph, ops=tuple(ops))
+
+
+def _mapped(scan: Scan, taken: set[str]) -> list[Op] | None:
+    """Return the ops that compute ``scan`` without a loop, None if it needs one."""
+    if scan.initial_state or scan.steps is not None or scan.length is not None:
+        return None
+    names = set(taken)
+    emitter = Emitter(scan.name, names)
+    count = 1 + len(scan.sequences)
+    rest = hoist(
+        scan.body,
+        dict(zip(scan.body.inputs[1:count], scan.sequences, strict=True)),
+        dict(zip(scan.body.inputs[count:], scan.invariants, strict=True)),
+        emitter,
+    )
+    if rest.ops or any(value not in rest.sequences for value in rest.outputs):
+        return None
+    made = {result for op in emitter.ops for result in op.results}
+    other: dict[Value, Value] = {}
+    for value, output in zip(rest.outputs, scan.outputs, strict=True):
+        whole = rest.sequences[value]
+        if whole in made and whole not in other:
+            other[whole] = output
+        else:
+            emitter.copy(other.get(whole, whole), output)
+    taken |= names
+    return [_renamed(op, other) for op in emitter.ops if isinstance(op, TfliteOp)]
+
+
+def _renamed(op: TfliteOp, other: Mapping[Value, Value]) -> TfliteOp:
+    operands = tuple(value if value is None else other.get(value, value) for value in op.operands)
+    return replace(op, operands=operands, results=tuple(other.get(result, result) for result in op.results))

@@ -1,0 +1,71 @@
+"""raise-loops: WHILE ops that run a step over sequences become scans.
+
+TFLiteConverter makes a WHILE op of every loop, whatever it was: a frozen graph's Enter, Merge and Switch, a Keras
+layer, a ``tf.while_loop``. Such a loop is a scan if it goes on while counters from zero are below limits that do
+not change. What it reads at the counter are its sequences; what it writes at the counter are its outputs, be it
+into TensorArrays, TensorLists or tensors; what it passes on unchanged are its invariants; the rest is its state.
+
+Any other loop stays as it is: one whose end depends on what it computes, one with a loop or a branch inside, one
+that reads what it wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converter.ir import Graph, Op, Program, TfliteOp, rewire_graph
+from converter.passes.dead_code import dead_code
+from converter.passes.loops.loop import loop_of
+from converter.passes.loops.scans import Raised, raise_loop
+from converter.passes.loops.subgraphs import drop_unused_graphs
+from converter.passes.loops.trim import trim_scans
+
+
+def raise_loops(program: Program) -> Program:
+    """Make a scan of every WHILE op that is one, and drop the graphs and lists that are needed no more."""
+    if not any(_is_while(op) for op in program.ops()):
+        return program
+    for index in range(len(program.graphs)):
+        program = _raise_in(program, index)
+    return trim_scans(dead_code(drop_unused_graphs(program)))
+
+
+def loops_raised(program: Program) -> bool:
+    """True if no WHILE op is left that is a scan."""
+    return all(
+        raise_loop(loop_of(op, graph, program), {value.name for value in graph.values()}) is None
+        for graph in program.graphs
+        for op in graph.ops
+        if isinstance(op, TfliteOp) and _is_while(op)
+    )
+
+
+def _is_while(op: Op) -> bool:
+    return isinstance(op, TfliteOp) and op.builtin == "WHILE"
+
+
+def _raise_in(program: Program, index: int) -> Program:
+    """Raise the loops of one graph, in their order."""
+    refused: set[str] = set()
+    while True:
+        graph = program.graphs[index]
+        pending = [op for op in graph.ops if isinstance(op, TfliteOp) and _is_while(op) and op.name not in refused]
+        if not pending:
+            return program
+        raised = raise_loop(loop_of(pending[0], graph, program), {value.name for value in graph.values()})
+        if raised is None:
+            refused.add(pending[0].name)
+            continue
+        graphs = list(program.graphs)
+        graphs[index] = _replaced(graph, pending[0], raised)
+        program = replace(program, graphs=tuple(graphs))
+
+
+def _replaced(graph: Graph, loop: TfliteOp, raised: Raised) -> Graph:
+    ops: list[Op] = []
+    for op in graph.ops:
+        if op is loop:
+            ops += raised.ops
+        else:
+            ops += raised.readers.get(id(op), [op])
+    return rewire_graph(replace(graph, ops=tuple(ops)), raised.other)

@@ -1,0 +1,29 @@
+"""Which values are known to be zero, however that is spelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from converter.ir import Op, TfliteOp, Value
+
+_OF_FIRST_OPERAND = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "IDENTITY", "RESHAPE", "TILE", "TRANSPOSE"})
+
+
+def is_zero(value: Value, producers: Mapping[Value, Op]) -> bool:
+    """True if every element of ``value`` is known to be zero."""
+    if value.data is not None:
+        return value.type.dtype.numpy is not None and not np.any(value.data)
+    producer = producers.get(value)
+    if not isinstance(producer, TfliteOp):
+        return False
+    if producer.builtin == "ZEROS_LIKE":
+        return True
+    if producer.builtin == "FILL":
+        filled = producer.operands[1]
+    elif producer.builtin in _OF_FIRST_OPERAND:
+        filled = producer.operands[0]
+    else:
+        return False
+    return filled is not None and is_zero(filled, producers)

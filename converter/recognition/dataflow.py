@@ -1,0 +1,413 @@
+"""From the ops of a step to forms: what each new state is, in terms of the old ones and of what is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from converter.errors import InvalidProgramError
+from converter.ir import Array, DType, Graph, TfliteOp, Value
+from converter.ir.builtins import FUSED, fused_activation
+from converter.ir.evaluate import evaluate_graph
+from converter.recognition.forms import (
+    Algebra,
+    Form,
+    Kind,
+    Leaf,
+    Vector,
+    add,
+    aligned,
+    atom_form,
+    columns,
+    constant_form,
+    mix_vector,
+    scale,
+    subtract,
+    width_of,
+)
+from converter.recognition.functions import Named, named_functions
+
+_PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DType.BOOL})
+"""Element types whose constants are the numbers that they hold; those of integers of 8 bits are quantized."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """A part of a state array that a cell has as a whole: columns ``start`` to ``start + width`` of ``state``.
+
+    ``value`` is what the step makes of it.
+    """
+
+    state: int
+    start: int
+    width: int
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """A step as forms: ``new[k]`` is component k after the step, None if no form describes it.
+
+    ``spelled`` knows a value of the step for forms by their keys.
+    """
+
+    algebra: Algebra
+    components: tuple[Component, ...]
+    new: tuple[Form | None, ...]
+    spelled: Mapping[Hashable, Value]
+
+
+def components_of(body: Graph, states: Sequence[Value]) -> tuple[Component, ...] | str:
+    """Return the components of ``states``, the values that the step gives them; the reason if there are none.
+
+    A state that several cells or gates share, such as c and h side by side, is written as a CONCATENATION.
+    """
+    producers = body.producers()
+    found: list[Component] = []
+    for index, value in enumerate(states):
+        if depth(value) is None:
+            return f"its state {index} is {value.type}, not a float32 vector per row"
+        start = 0
+        for part in _concatenated(value, producers):
+            width = depth(part)
+            if width is None:
+                return f"a part of its state {index} is {part.type}, not a float32 vector per row"
+            found.append(Component(index, start, width, part))
+            start += width
+    return tuple(found)
+
+
+def _concatenated(value: Value, producers: Mapping[Value, object]) -> Iterable[Value]:
+    producer = producers.get(value)
+    if isinstance(producer, TfliteOp) and producer.builtin == "CONCATENATION" and _axis_is_last(producer):
+        for operand in producer.operands:
+            if operand is not None:
+                yield from _concatenated(operand, producers)
+    else:
+        yield value
+
+
+def depth(value: Value) -> int | None:
+    """Return n for a float32 [batch, n], else None."""
+    shape = value.type.shape
+    is_row = shape is not None and len(shape) == 2 and value.type.dtype is DType.FLOAT32
+    return shape[1] if is_row and shape is not None and shape[1] != 0 else None
+
+
+def flow_of(body: Graph, components: Sequence[Component]) -> Flow:
+    """Return the forms of ``body``, whose ops are all of TFLite."""
+    return _Walk(body, components).flow()
+
+
+class _Walk:
+    """One pass over the ops of a step."""
+
+    def __init__(self, body: Graph, components: Sequence[Component]) -> None:
+        self.algebra = Algebra()
+        self._components = tuple(components)
+        self._ops = _split_activations([op for op in body.ops if isinstance(op, TfliteOp)])
+        self._vectors: dict[Value, Vector] = {}
+        self._folded: dict[Value, Array] = {}
+        self._leaves: dict[Value, frozenset[Leaf]] = {}
+        self._definitions: dict[Value, Form] = {}
+        self._spelled: dict[Hashable, Value] = {}
+        self._given = 0
+        self._new = {component.value: k for k, component in reversed(list(enumerate(components)))}
+        self._named = named_functions(self._ops, self._new)
+        for index, value in enumerate(body.inputs):
+            self._enter(value, [k for k, component in enumerate(components) if component.state == index - 1])
+
+    def _enter(self, value: Value, own: Sequence[int]) -> None:
+        """Give an input of the body its vector: its components if it is a state."""
+        old = [self.algebra.leaf(Kind.OLD, k, self._components[k].width) for k in own]
+        self._leaves[value] = frozenset(leaf for atom in old for leaf in atom.leaves)
+        if old:
+            self._vectors[value] = tuple(atom_form(atom) for atom in old)
+        else:
+            self._unexplained(value)
+
+    def flow(self) -> Flow:
+        for op in self._ops:
+            self._step(op)
+        new = tuple(self._definition(component) for component in self._components)
+        return Flow(self.algebra, self._components, new, MappingProxyType(self._spelled))
+
+    def _definition(self, component: Component) -> Form | None:
+        if component.value in self._definitions:
+            return self._definitions[component.value]
+        return _whole(self._vectors.get(component.value))
+
+    def _step(self, op: TfliteOp) -> None:
+        if self._fold(op):
+            return
+        leaves = [self._leaves.get(operand, frozenset()) for operand in op.operands if operand is not None]
+        computed_from = frozenset(leaf for of_operand in leaves for leaf in of_operand)
+        for value, vector in zip(op.results, self._results(op), strict=True):
+            self._leaves[value] = computed_from
+            if vector is None:
+                self._unexplained(value)
+            else:
+                self._vectors[value] = vector
+            self._settle(value)
+
+    def _settle(self, value: Value) -> None:
+        """Cut the forms at a new component, and remember how a form is spelled."""
+        whole = _whole(self._vectors.get(value))
+        k = self._new.get(value)
+        if k is not None and whole is not None:
+            self._definitions[value] = whole
+            atom = self.algebra.leaf(Kind.NEW, k, self._components[k].width)
+            self._leaves[value] = atom.leaves
+            self._vectors[value] = (atom_form(atom),)
+        elif whole is not None:
+            self._spelled.setdefault(whole.key(), value)
+
+    def _unexplained(self, value: Value) -> None:
+        width = depth(value)
+        if width is None:
+            return
+        atom = self.algebra.leaf(Kind.GIVEN, self._given, width, self._leaves[value])
+        self._given += 1
+        self._vectors[value] = (atom_form(atom),)
+        self._spelled.setdefault(atom_form(atom).key(), value)
+
+    def _fold(self, op: TfliteOp) -> bool:
+        operands = [operand for operand in op.operands if operand is not None]
+        if not operands or any(self.numbers(operand) is None for operand in operands):
+            return False
+        inputs = tuple(replace(operand, data=None) for operand in operands)
+        renamed = dict(zip(operands, inputs, strict=True))
+        again = replace(op, operands=tuple(None if o is None else renamed[o] for o in op.operands))
+        graph = Graph("folded", inputs, op.results, (again,))
+        given = [number for operand in operands if (number := self.numbers(operand)) is not None]
+        try:
+            self._folded.update(zip(op.results, evaluate_graph(graph, given), strict=True))
+        except InvalidProgramError:
+            return False
+        return True
+
+    def numbers(self, value: Value | None) -> Array | None:
+        """Return the content of a constant, given or computed from others; None for what is not constant."""
+        if value is None or value in self._folded:
+            return None if value is None else self._folded[value]
+        if value.data is None or value.type.dtype not in _PLAIN:
+            return None
+        wide = np.issubdtype(value.data.dtype, np.floating)
+        return value.data.astype(np.float64) if wide else value.data
+
+    def vector(self, value: Value | None, width: int | None) -> Vector | None:
+        """Return the vector of an operand; a constant becomes one of ``width``."""
+        if value is None:
+            return None
+        numbers = self.numbers(value)
+        if numbers is None:
+            return self._vectors.get(value)
+        if width is None or numbers.ndim > 2:
+            return None
+        rows = np.broadcast_to(numbers, (*numbers.shape[:-1], width)) if numbers.ndim else np.full(width, numbers)
+        rows = rows.reshape(-1, width)
+        return (constant_form(rows[0]),) if (rows == rows[0]).all() else None
+
+    def _results(self, op: TfliteOp) -> Sequence[Vector | None]:
+        value = op.results[0] if op.results else None
+        named = None if value is None else self._named.get(value)
+        if named is not None:
+            return [self._apply(named)]
+        rule = _RULES.get(op.builtin)
+        nothing = [None] * len(op.results)
+        if rule is None or fused_activation(op) != "NONE":
+            return nothing
+        found = rule(self, op)
+        return nothing if found is None else found
+
+    def _apply(self, named: Named) -> Vector | None:
+        vector = self._vectors.get(named.root)
+        if vector is None:
+            return None
+        lines = (
+            add(scale(part, np.full(part.width, named.scale)), constant_form(np.full(part.width, named.shift)))
+            for part in vector
+        )
+        return tuple(self.algebra.apply(named.function, line) for line in lines)
+
+
+_Rule: TypeAlias = Callable[[_Walk, TfliteOp], "Sequence[Vector | None] | None"]
+
+
+def _whole(vector: Vector | None) -> Form | None:
+    return vector[0] if vector is not None and len(vector) == 1 else None
+
+
+def _split_activations(ops: Sequence[TfliteOp]) -> list[TfliteOp]:
+    """Return the ops with every fused activation as an op of its own."""
+    split: list[TfliteOp] = []
+    for op in ops:
+        name = fused_activation(op)
+        if name == "NONE" or name not in FUSED or len(op.results) != 1:
+            split.append(op)
+            continue
+        (result,) = op.results
+        before = replace(result, name=f"{result.name}/before_activation")
+        options = {**op.options, "fusedActivationFunction": 0}
+        split.append(replace(op, results=(before,), options=options))
+        split.append(TfliteOp(name, (before,), (result,)))
+    return split
+
+
+# --- rules: the vectors of an op's results, None for an op of unknown meaning ------------------------------------
+
+
+def _elementwise(combine: Callable[[Algebra, Form, Form], Form | None]) -> _Rule:
+    def rule(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+        width = depth(op.results[0])
+        left, right = (walk.vector(operand, width) for operand in op.operands)
+        if left is None or right is None or width is None or {width_of(left), width_of(right)} != {width}:
+            return None
+        parts = [combine(walk.algebra, x, y) for x, y in aligned(walk.algebra, [left, right])]
+        known = tuple(part for part in parts if part is not None)
+        return [known] if len(known) == len(parts) else None
+
+    return rule
+
+
+def _divide(_: Algebra, x: Form, y: Form) -> Form | None:
+    return None if y.monomials or not y.bias.all() else scale(x, 1.0 / y.bias)
+
+
+def _negate(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    vector = walk.vector(op.operands[0], None)
+    return None if vector is None else [tuple(scale(part, np.full(part.width, -1.0)) for part in vector)]
+
+
+def _fully_connected(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    x, weights, bias = (*op.operands, None)[:3]
+    numbers, added = walk.numbers(weights), walk.numbers(bias)
+    if numbers is None or (bias is not None and added is None):
+        return None
+    return _mixed(walk, x, numbers, added)
+
+
+def _batch_matmul(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    x, weights = op.operands
+    numbers = walk.numbers(weights)
+    if numbers is None or numbers.ndim != 2 or op.options.get("adjX"):
+        return None
+    return _mixed(walk, x, numbers if op.options.get("adjY") else numbers.T, None)
+
+
+def _mixed(walk: _Walk, x: Value | None, matrix: Array, bias: Array | None) -> Sequence[Vector | None] | None:
+    vector = walk.vector(x, None)
+    if vector is None or width_of(vector) != matrix.shape[1]:
+        return None
+    product = mix_vector(walk.algebra, matrix, vector)
+    return [(product if bias is None else add(product, constant_form(bias.reshape(-1))),)]
+
+
+def _axis_is_last(op: TfliteOp) -> bool:
+    return op.results[0].type.rank == 2 and int(str(op.options.get("axis", 0))) in (1, -1)
+
+
+def _concatenation(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    if not _axis_is_last(op):
+        return None
+    vectors = [walk.vector(operand, _last(operand)) for operand in op.operands]
+    known = [vector for vector in vectors if vector is not None]
+    return [tuple(part for vector in known for part in vector)] if len(known) == len(vectors) else None
+
+
+def _last(value: Value | None) -> int | None:
+    return None if value is None or not value.type.shape else value.type.shape[-1]
+
+
+def _split(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    axis, x = op.operands
+    vector = walk.vector(x, None)
+    if vector is None or _scalar(walk, axis) not in (1, -1):
+        return None
+    size = width_of(vector) // len(op.results)
+    return _pieces(walk, vector, [size] * len(op.results))
+
+
+def _split_v(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    x, sizes, axis = op.operands
+    vector, numbers = walk.vector(x, None), walk.numbers(sizes)
+    if vector is None or numbers is None or _scalar(walk, axis) not in (1, -1):
+        return None
+    known = [int(size) for size in numbers]
+    rest = width_of(vector) - sum(size for size in known if size >= 0)
+    return _pieces(walk, vector, [rest if size < 0 else size for size in known])
+
+
+def _pieces(walk: _Walk, vector: Vector, sizes: Sequence[int]) -> Sequence[Vector | None]:
+    stops = np.cumsum(sizes).tolist()
+    pieces = zip([0, *stops], stops, strict=False)
+    return [columns(walk.algebra, vector, start, stop) or None for start, stop in pieces]
+
+
+def _scalar(walk: _Walk, value: Value | None) -> int | None:
+    numbers = walk.numbers(value)
+    return None if numbers is None or numbers.size != 1 else int(numbers.reshape(()))
+
+
+def _slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    x, begin, size = op.operands
+    vector, first, count = walk.vector(x, None), walk.numbers(begin), walk.numbers(size)
+    if vector is None or first is None or count is None or first[0] != 0 or count[0] not in (-1, _rows(x)):
+        return None
+    stop = width_of(vector) if count[1] < 0 else int(first[1] + count[1])
+    return [columns(walk.algebra, vector, int(first[1]), stop) or None]
+
+
+def _rows(x: Value | None) -> int | None:
+    return None if x is None or not x.type.shape else x.type.shape[0]
+
+
+def _strided_slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    x, *bounds = op.operands
+    vector = walk.vector(x, None)
+    numbers = [known for bound in bounds if (known := walk.numbers(bound)) is not None and known.size == 2]
+    if vector is None or len(numbers) != 3 or depth(op.results[0]) is None:
+        return None
+    if any(op.options.get(mask) for mask in ("ellipsisMask", "newAxisMask", "shrinkAxisMask")):
+        return None
+    begins, ends = int(str(op.options.get("beginMask", 0))), int(str(op.options.get("endMask", 0)))
+    begin, end, strides = numbers
+    all_rows = (begins & 1 or begin[0] == 0) and (ends & 1 or end[0] == _rows(x))
+    if not all_rows or (strides != 1).any():
+        return None
+    first = None if begins & 2 else int(begin[1])
+    last = None if ends & 2 else int(end[1])
+    start, stop, _ = slice(first, last).indices(width_of(vector))
+    return [columns(walk.algebra, vector, start, stop) or None]
+
+
+def _same(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    """A change of shape that leaves [batch, n] as it is."""
+    x, result = op.operands[0], op.results[0]
+    if x is None or depth(result) is None or depth(x) != depth(result):
+        return None
+    return [walk.vector(x, None)]
+
+
+_RULES: Mapping[str, _Rule] = MappingProxyType(
+    {
+        "ADD": _elementwise(lambda _, x, y: add(x, y)),
+        "BATCH_MATMUL": _batch_matmul,
+        "CONCATENATION": _concatenation,
+        "DIV": _elementwise(_divide),
+        "FULLY_CONNECTED": _fully_connected,
+        "MUL": _elementwise(lambda algebra, x, y: algebra.multiply(x, y)),
+        "NEG": _negate,
+        "RESHAPE": _same,
+        "SLICE": _slice,
+        "SPLIT": _split,
+        "SPLIT_V": _split_v,
+        "SQUEEZE": _same,
+        "STRIDED_SLICE": _strided_slice,
+        "SUB": _elementwise(lambda _, x, y: subtract(x, y)),
+    }
+)

@@ -1,0 +1,129 @@
+"""Lengths, taken off a step: the choice between what the cell computes and what a finished row keeps.
+
+``dynamic_rnn`` writes it once per state, ``SELECT(t >= lengths, old, new)``, and once per output, with zero in the
+place of the old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from converter.ir import Graph, Op, Scan, TfliteOp, Value
+
+_RESHAPING = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TILE"})
+_SELECTING = frozenset({"SELECT", "SELECT_V2"})
+
+_DONE = {"GREATER_EQUAL": (0, 1), "LESS_EQUAL": (1, 0)}
+"""Comparisons that hold for finished rows: which operand is the step and which the lengths."""
+_ALIVE = {"LESS": (0, 1), "GREATER": (1, 0)}
+"""Comparisons that hold for the others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peeled:
+    """One value of a step without its lengths: what the cell computes, what a finished row has, and the lengths.
+
+    Without lengths ``kept`` and ``lengths`` are None.
+    """
+
+    new: Value
+    kept: Value | None = None
+    lengths: Value | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peel:
+    """A step whose lengths are known: its states and outputs, and the lengths [B] as its body names them."""
+
+    states: tuple[Value, ...]
+    outputs: tuple[Value | None, ...]
+    lengths: Value | None
+
+
+def peel(scan: Scan, is_zero: Callable[[Value], bool]) -> Peel | str:
+    """Return the step of ``scan`` without its lengths, or the reason why that cannot be told.
+
+    An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``is_zero`` knows the
+    values of the graph that holds the scan.
+    """
+    body = scan.body
+    producers = body.producers()
+    count = len(scan.initial_state)
+    peeled = [_peeled(value, body, producers) for value in body.outputs]
+    lengths = {part.lengths for part in peeled[:count]}
+    if len(lengths) > 1:
+        return "some of its states are held at the end of a sequence and others are not"
+    if not lengths or lengths == {None}:
+        return Peel(body.outputs[:count], body.outputs[count:], None)
+    for index, part in enumerate(peeled[:count]):
+        if part.kept is not body.inputs[1 + index]:
+            return f"its state {index} becomes something else than what it was where a sequence has ended"
+    (length,) = lengths
+    outside = dict(zip(body.inputs[1 + count + len(scan.sequences) :], scan.invariants, strict=True))
+
+    def zeroed(part: Peeled) -> bool:
+        if part.kept is None or part.lengths is not length:
+            return False
+        return is_zero(outside.get(part.kept, part.kept)) or _makes_zeros(part.kept, producers, is_zero)
+
+    outputs = tuple(part.new if zeroed(part) else None for part in peeled[count:])
+    return Peel(tuple(part.new for part in peeled[:count]), outputs, length)
+
+
+def _makes_zeros(value: Value, producers: Mapping[Value, Op], is_zero: Callable[[Value], bool]) -> bool:
+    producer = producers.get(value)
+    if not isinstance(producer, TfliteOp):
+        return False
+    if producer.builtin == "ZEROS_LIKE":
+        return True
+    index = 1 if producer.builtin == "FILL" else 0
+    filled = producer.operands[index] if producer.builtin in {"FILL", *_RESHAPING} else None
+    return filled is not None and (is_zero(filled) or _makes_zeros(filled, producers, is_zero))
+
+
+def _peeled(value: Value, body: Graph, producers: Mapping[Value, Op]) -> Peeled:
+    producer = producers.get(value)
+    if not isinstance(producer, TfliteOp) or producer.builtin not in _SELECTING:
+        return Peeled(value)
+    condition, first, second = producer.operands
+    if condition is None or first is None or second is None:
+        return Peeled(value)
+    decided = _decided(condition, body, producers)
+    if decided is None:
+        return Peeled(value)
+    lengths, done = decided
+    return Peeled(second, first, lengths) if done else Peeled(first, second, lengths)
+
+
+def _decided(condition: Value, body: Graph, producers: Mapping[Value, Op]) -> tuple[Value, bool] | None:
+    """Return (lengths, True) if the condition says which rows have ended, (lengths, False) if which have not."""
+    producer = producers.get(condition)
+    if not isinstance(producer, TfliteOp) or not producer.operands or producer.operands[0] is None:
+        return None
+    if producer.builtin in _RESHAPING:
+        return _decided(producer.operands[0], body, producers)
+    if producer.builtin == "LOGICAL_NOT":
+        inner = _decided(producer.operands[0], body, producers)
+        return None if inner is None else (inner[0], not inner[1])
+    lengths = _compared_with_step(producer, body, producers)
+    return None if lengths is None else (lengths, producer.builtin in _DONE)
+
+
+def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Mapping[Value, Op]) -> Value | None:
+    """Return the lengths [B], given to the step, that its number is compared with."""
+    roles = (_DONE | _ALIVE).get(comparison.builtin)
+    if roles is None:
+        return None
+    step, lengths = (_unshaped(comparison.operands[role], producers) for role in roles)
+    if step is not body.inputs[0] or lengths is None or lengths.type.rank != 1:
+        return None
+    return lengths if lengths.data is not None or lengths in body.inputs else None
+
+
+def _unshaped(value: Value | None, producers: Mapping[Value, Op]) -> Value | None:
+    producer = None if value is None else producers.get(value)
+    while isinstance(producer, TfliteOp) and producer.builtin in _RESHAPING:
+        value = producer.operands[0]
+        producer = None if value is None else producers.get(value)
+    return value

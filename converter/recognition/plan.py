@@ -1,0 +1,360 @@
+"""What takes the place of a scan whose cells are known: recurrences in sequence, and what is left of its step.
+
+What the step does before, between and after its cells, from their outputs and what is given, becomes scans without
+states of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from converter.emit import Emitter
+from converter.ir import (
+    Array,
+    Cell,
+    DType,
+    Gate,
+    Graph,
+    GruCell,
+    LstmCell,
+    Op,
+    Peephole,
+    Recurrence,
+    RnnCell,
+    Scan,
+    TensorType,
+    Value,
+)
+from converter.masks import zero_padding
+from converter.recognition.cells import Found
+from converter.recognition.dataflow import Component, Flow, depth
+from converter.recognition.forms import Form, Kind, Leaf, Monomial
+from converter.recognition.peel import Peel
+
+
+class NoPlanError(Exception):
+    """The cells of a scan are known, but something else of it cannot be had without it; the message says what."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A scan's step, understood: without its lengths, as forms, and as cells in the order in which they run."""
+
+    peel: Peel
+    flow: Flow
+    cells: tuple[Found, ...]
+
+
+def in_order(cells: Sequence[Found]) -> tuple[Found, ...]:
+    """Return the cells, each after those whose outputs it reads. Raises NoPlanError if there is no such order."""
+    pending, ordered = list(cells), list[Found]()
+    while pending:
+        made = {component for cell in ordered for component in cell.components}
+        ready = [cell for cell in pending if _read_by(cell) <= made]
+        if not ready:
+            raise NoPlanError("its cells read each other's outputs of the same step in a circle")
+        ordered.append(ready[0])
+        pending.remove(ready[0])
+    return tuple(ordered)
+
+
+def _read_by(cell: Found) -> set[int]:
+    leaves = (leaf for monomial in cell.inputs for atom in monomial for leaf in atom.leaves)
+    return {leaf.index for leaf in leaves if leaf.kind is Kind.NEW}
+
+
+def plan(scan: Scan, step: Step, is_zero: Callable[[Value], bool], taken: set[str]) -> list[Op]:
+    """Return the ops that compute what ``scan`` does. Raises NoPlanError.
+
+    ``is_zero`` knows the values around the scan; ``taken`` are the names in use there.
+    """
+    return _Planner(scan, step, is_zero, taken).ops()
+
+
+class _Planner:
+    def __init__(self, scan: Scan, step: Step, is_zero: Callable[[Value], bool], taken: set[str]) -> None:
+        self._scan = scan
+        self._step = step
+        self._is_zero = is_zero
+        self._emitter = Emitter(scan.name, taken)
+        body = scan.body
+        count = len(scan.initial_state)
+        stop = 1 + count + len(scan.sequences)
+        self._states = body.inputs[1 : 1 + count]
+        self._invariants = dict(zip(body.inputs[stop:], scan.invariants, strict=True))
+        self._time = body.inputs[0]
+        self._sequences = dict(zip(body.inputs[1 + count : stop], scan.sequences, strict=True))
+        """Each value of the step that is there as a whole sequence."""
+        self._finals: dict[int, Value] = {}
+
+    def ops(self) -> list[Op]:
+        """Return the ops, in their order."""
+        for index, found in enumerate(self._step.cells):
+            self._recur(found, f"cell_{index}" if len(self._step.cells) > 1 else "")
+        self._write_outputs()
+        self._write_states()
+        return self._emitter.ops
+
+    # --- recurrences ---------------------------------------------------------------------------------------------
+
+    def _recur(self, found: Found, suffix: str) -> None:
+        x, cell = self._input(found)
+        components = [self._step.flow.components[k] for k in found.components]
+        output = self._output(components[-1], x, cell)
+        finals = tuple(self._final(component, x) for component in components)
+        self._finals.update(zip(found.components, finals, strict=True))
+        self._emitter.ops.append(
+            Recurrence(
+                name=f"{self._scan.name}/{suffix}" if suffix else self._scan.name,
+                cell=cell,
+                x=x,
+                output=output,
+                initial_state=tuple(self._initial(component) for component in components),
+                final_state=finals,
+                time_major=True,
+                sequence_length=self._lengths(),
+                location=self._scan.location,
+            )
+        )
+        self._sequences[components[-1].value] = output
+
+    def _input(self, found: Found) -> tuple[Value, Cell]:
+        """Return the cell's input sequence, and the cell with its kernels for it.
+
+        Monomials with equal kernels are added up, the others are put side by side.
+        """
+        starts = np.cumsum([0, *(monomial[0].width for monomial in found.inputs)]).tolist()
+        slices = [slice(start, stop) for start, stop in pairwise(starts)]
+        kernels = np.concatenate([gate.kernel for gate in _gates(found.cell)])
+        groups: list[tuple[slice, list[Monomial]]] = []
+        for columns, monomial in zip(slices, found.inputs, strict=True):
+            same = [group for where, group in groups if np.array_equal(kernels[:, where], kernels[:, columns])]
+            if same:
+                same[0].append(monomial)
+            else:
+                groups.append((columns, [monomial]))
+        parts = [self._sum([self._sequence_of(monomial) for monomial in group]) for _, group in groups]
+        kept = np.concatenate([np.arange(kernels.shape[1])[where] for where, _ in groups])
+        cell = _with_gates(found.cell, lambda gate: replace(gate, kernel=gate.kernel[:, kept]))
+        return (parts[0] if len(parts) == 1 else self._emitter.concatenation(parts, 2, "inputs")), cell
+
+    def _sum(self, sequences: Sequence[Value]) -> Value:
+        total = sequences[0]
+        for sequence in sequences[1:]:
+            total = self._emitter.add(total, sequence, "input")
+        return total
+
+    def _sequence_of(self, monomial: Monomial) -> Value:
+        """Return the sequence of what a monomial is at each step."""
+        width = monomial[0].width
+        key = Form(np.zeros(width), {monomial: np.ones(width)}).key()
+        leaf = monomial[0].definition
+        if len(monomial) == 1 and isinstance(leaf, Leaf) and leaf.kind is Kind.NEW:
+            value = self._step.flow.components[leaf.index].value
+        elif key in self._step.flow.spelled:
+            value = self._step.flow.spelled[key]
+        else:
+            raise NoPlanError("what a cell reads is spread over several values of its step")
+        return self._sequence(value)
+
+    def _sequence(self, value: Value) -> Value:
+        if value not in self._sequences:
+            shape = _stacked(value, self._leading())
+            (self._sequences[value],) = self._map([value], [Value(self._emitter.name("mapped"), shape)])
+        return self._sequences[value]
+
+    def _leading(self) -> tuple[int | None, ...]:
+        for sequence in self._scan.sequences:
+            if sequence.type.shape is not None:
+                return sequence.type.shape[:1]
+        return (None,)
+
+    def _output(self, component: Component, x: Value, cell: Cell) -> Value:
+        for place, value in enumerate(self._step.peel.outputs):
+            if value is component.value:
+                return self._scan.outputs[place]
+        leading = (None, None) if x.type.shape is None else x.type.shape[:2]
+        return Value(self._emitter.name("output"), TensorType(DType.FLOAT32, (*leading, cell.output_size)))
+
+    def _lengths(self) -> Value | None:
+        lengths = self._step.peel.lengths
+        if lengths is None:
+            return None
+        given = self._invariants.get(lengths, lengths)
+        if given is lengths:
+            given = replace(given, name=self._emitter.name("lengths"))
+        return given if given.type.dtype is DType.INT32 else self._emitter.cast(given, DType.INT32, "lengths")
+
+    # --- states --------------------------------------------------------------------------------------------------
+
+    def _is_whole(self, component: Component) -> bool:
+        return component.width == depth(self._states[component.state])
+
+    def _initial(self, component: Component) -> Value | None:
+        state = self._scan.initial_state[component.state]
+        if self._is_zero(state):
+            return None
+        if self._is_whole(component):
+            return state
+        stop = component.start + component.width
+        if state.data is not None:
+            return self._emitter.constant(
+                "initial_state", np.ascontiguousarray(state.data[:, component.start : stop])
+            )
+        return self._emitter.columns(state, component.start, stop, "initial_state")
+
+    def _final(self, component: Component, x: Value) -> Value:
+        if self._is_whole(component):
+            return self._scan.final_state[component.state]
+        batch = None if x.type.shape is None else x.type.shape[1]
+        return Value(self._emitter.name("final_state"), TensorType(DType.FLOAT32, (batch, component.width)))
+
+    def _write_states(self) -> None:
+        components = self._step.flow.components
+        for index, state in enumerate(self._scan.final_state):
+            own = [k for k, component in enumerate(components) if component.state == index]
+            if len(own) > 1:
+                self._emitter.concatenation([self._finals[k] for k in own], 1, state)
+
+    # --- what is left of the step --------------------------------------------------------------------------------
+
+    def _write_outputs(self) -> None:
+        made = {result for op in self._emitter.ops for result in op.results}
+        pending = [place for place, output in enumerate(self._scan.outputs) if output not in made]
+        peeled = [place for place in pending if self._is_peeled(place)]
+        for place in peeled:
+            self._write_padded(place)
+        rest = [place for place in pending if place not in peeled]
+        if rest:
+            count = len(self._scan.initial_state)
+            values = [self._scan.body.outputs[count + place] for place in rest]
+            self._map(values, [self._scan.outputs[place] for place in rest], steps=self._steps())
+
+    def _is_peeled(self, place: int) -> bool:
+        """Whether an output is zero where its row has ended, and else a vector that does not know of lengths."""
+        value = self._step.peel.outputs[place]
+        return self._step.peel.lengths is not None and value is not None and depth(value) is not None
+
+    def _write_padded(self, place: int) -> None:
+        value, lengths = self._step.peel.outputs[place], self._lengths()
+        if value is None or lengths is None:
+            raise ValueError(f"output {place} of {self._scan.name} has no padding")
+        zero_padding(
+            self._sequence(value), lengths, self._scan.outputs[place], time_major=True, emitter=self._emitter
+        )
+
+    def _steps(self) -> Value | None:
+        """Return the steps after which outputs are zero; None if every step is run, as it is without lengths."""
+        return None if self._step.peel.lengths is None else self._scan.steps
+
+    def _map(
+        self, values: Sequence[Value], into: Sequence[Value], *, steps: Value | None = None
+    ) -> tuple[Value, ...]:
+        """Emit a scan without states that computes ``values`` at each of its ``steps``, None for all."""
+        known = {self._time, *self._invariants, *self._sequences}
+        ops: list[Op] = []
+        needed = set(values)
+        for op in reversed(self._scan.body.ops):
+            if needed.intersection(op.results) - known:
+                ops.append(op)
+                needed.update(operand for operand in op.operands if operand is not None)
+        self._refuse_states(needed)
+        slices = [value for value in self._sequences if value in needed]
+        if not slices and self._scan.length is None:
+            slices = list(self._sequences)[:1]
+        invariants = [value for value in self._invariants if value in needed]
+        inputs = (self._time, *slices, *invariants)
+        body = Graph(f"{self._scan.body.name}/{into[0].name}", inputs, tuple(values), tuple(reversed(ops)))
+        self._emitter.ops.append(
+            Scan(
+                name=f"{self._scan.name}/{into[0].name}",
+                body=body,
+                sequences=tuple(self._sequences[value] for value in slices),
+                initial_state=(),
+                invariants=tuple(self._invariants[value] for value in invariants),
+                outputs=tuple(into),
+                final_state=(),
+                length=self._scan.length,
+                steps=steps,
+                location=self._scan.location,
+            )
+        )
+        return tuple(into)
+
+    def _refuse_states(self, needed: set[Value]) -> None:
+        for component in self._step.flow.components:
+            if component.value in needed and component.value not in self._sequences:
+                raise NoPlanError(
+                    "it uses the memory of a cell at every step, which is not among the cell's outputs"
+                )
+        if needed.intersection(self._states):
+            raise NoPlanError("it uses a state outside of the cell that has it")
+
+
+def _stacked(value: Value, leading: tuple[int | None, ...]) -> TensorType:
+    shape = value.type.shape
+    return TensorType(value.type.dtype, None if shape is None else (*leading, *shape))
+
+
+def _gates(cell: Cell) -> list[Gate]:
+    match cell:
+        case RnnCell():
+            return [cell.gate]
+        case LstmCell() | GruCell():
+            return [gate for _, gate in cell.gates()]
+        case _:
+            raise TypeError(f"{cell} is not recognised")
+
+
+def _with_gates(cell: Cell, function: Callable[[Gate], Gate]) -> Cell:
+    match cell:
+        case RnnCell():
+            return replace(cell, gate=function(cell.gate))
+        case LstmCell():
+            return replace(
+                cell,
+                input_gate=None if cell.input_gate is None else function(cell.input_gate),
+                forget_gate=function(cell.forget_gate),
+                cell_gate=function(cell.cell_gate),
+                output_gate=function(cell.output_gate),
+            )
+        case GruCell():
+            return replace(
+                cell,
+                update_gate=function(cell.update_gate),
+                reset_gate=function(cell.reset_gate),
+                candidate=function(cell.candidate),
+            )
+        case _:
+            raise TypeError(f"{cell} is not recognised")
+
+
+def in_float32(cell: Cell) -> Cell:
+    """Return the cell with its weights in float32, as every cell of a program has them."""
+    rounded = _with_gates(cell, lambda gate: Gate(_f32(gate.kernel), _f32(gate.recurrent_kernel), _f32(gate.bias)))
+    match rounded:
+        case LstmCell():
+            peephole, projection = rounded.peephole, rounded.projection
+            return replace(
+                rounded,
+                peephole=None if peephole is None else _rounded_peephole(peephole),
+                projection=None if projection is None else _f32(projection),
+            )
+        case GruCell():
+            bias = rounded.candidate_recurrent_bias
+            return replace(rounded, candidate_recurrent_bias=None if bias is None else _f32(bias))
+        case _:
+            return rounded
+
+
+def _rounded_peephole(peephole: Peephole) -> Peephole:
+    admitted = None if peephole.input is None else _f32(peephole.input)
+    return Peephole(admitted, _f32(peephole.forget), _f32(peephole.output))
+
+
+def _f32(weights: Array) -> Array:
+    return np.ascontiguousarray(weights, np.float32)

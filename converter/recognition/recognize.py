@@ -1,0 +1,75 @@
+"""From a scan to recurrences: every stage in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from converter.ir import Op, Recurrence, Scan, TfliteOp, Value
+from converter.recognition.cells import find_cells
+from converter.recognition.confirm import agree, probe
+from converter.recognition.dataflow import components_of, flow_of
+from converter.recognition.peel import peel
+from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
+
+_EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "WHILE"})
+
+
+def recognize(
+    scan: Scan, covers: Callable[[Value | None], bool], is_zero: Callable[[Value], bool], taken: set[str]
+) -> list[Op] | str:
+    """Return the ops that take the place of ``scan``, or the first reason why its cells are not known.
+
+    ``covers`` says whether the scan runs all steps up to given lengths (a value around the scan; None for those of
+    the whole sequence), ``is_zero`` whether a value around it is zero; ``taken`` are the names in use around it.
+    """
+    try:
+        step = _understood(scan, is_zero)
+    except NoPlanError as reason:
+        return str(reason)
+    lengths = _around(scan, step.peel.lengths)
+    if scan.length is not None or not covers(lengths):
+        return "it does not run every step of its sequences"
+    try:
+        trial = probe(scan)
+        if not agree(trial, plan(trial, step, is_zero, set(taken)), lengths, is_zero):
+            return "what it computes differs from the cells that it looks like"
+        return [_rounded(op) for op in plan(scan, step, is_zero, taken)]
+    except NoPlanError as reason:
+        return str(reason)
+
+
+def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
+    """Return the step in terms of cells. Raises NoPlanError with the reason if that cannot be had."""
+    if not scan.initial_state or not scan.sequences:
+        raise NoPlanError("it has no state" if scan.sequences else "it has no sequence to read")
+    for op in scan.body.ops:
+        if not isinstance(op, TfliteOp):
+            raise NoPlanError(f"its step contains {op.name}, another recurrence")
+        if op.builtin in _EFFECTS:
+            raise NoPlanError(
+                f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
+            )
+    peeled = peel(scan, is_zero)
+    if isinstance(peeled, str):
+        raise NoPlanError(peeled)
+    components = components_of(scan.body, peeled.states)
+    if isinstance(components, str):
+        raise NoPlanError(components)
+    flow = flow_of(scan.body, components)
+    cells = find_cells(flow)
+    if isinstance(cells, str):
+        raise NoPlanError(cells)
+    return Step(peeled, flow, in_order(cells))
+
+
+def _around(scan: Scan, value: Value | None) -> Value | None:
+    """Return what an invariant of the step is around the scan."""
+    first = 1 + len(scan.initial_state) + len(scan.sequences)
+    return dict(zip(scan.body.inputs[first:], scan.invariants, strict=True)).get(value, value) if value else None
+
+
+def _rounded(op: Op) -> Op:
+    if not isinstance(op, Recurrence):
+        return op
+    return replace(op, cell=in_float32(op.cell))
