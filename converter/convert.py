@@ -84,8 +84,9 @@ def convert(
             ``"auto"`` looks.
         inputs: the nodes that are the inputs of a frozen graph; the placeholders it needs if not given.
         outputs: the nodes that are its outputs; the one node that nothing reads if not given.
-        input_shapes: the shapes of its inputs, None where a size is known only when the model runs, as in
-            ``{"x": (None, None, 80)}``; as in the graph if not given.
+        input_shapes: shapes of inputs, None where a size is known only when the model runs, as in
+            ``{"x": (1, None, 80)}``; as in the source if not given. Streaming needs a fixed batch, some targets
+            need all sizes fixed.
         constants: numbers for placeholders that are to be no inputs, as in ``{"keep_prob": 1.0}``.
         custom_objects: classes and functions that a Keras file names, as for Keras' ``load_model``.
         safe_mode: refuse a Keras file that brings its own code (Lambda layers), instead of running it.

@@ -52,7 +52,7 @@ class SourceOptions:
     @property
     def of_graphs(self) -> tuple[str, ...]:
         """The names of the options that were given and say something about graphs only."""
-        names = ("inputs", "outputs", "input_shapes", "constants")
+        names = ("inputs", "outputs", "constants")
         return tuple(name for name in names if getattr(self, name))
 
 

@@ -31,7 +31,8 @@ def open_source(source: Any, told: SourceOptions = UNTOLD) -> Source:
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source), told)
     _refuse_graph_options(told, "the source")
-    return from_keras_model(source) if is_keras_model(source) else flatten_function(source)
+    function = from_keras_model(source) if is_keras_model(source) else flatten_function(source)
+    return function.with_shapes(told.input_shapes or {})
 
 
 def _open_path(path: Path, told: SourceOptions) -> Source:
@@ -45,9 +46,19 @@ def _open_path(path: Path, told: SourceOptions) -> Source:
             constants=told.constants,
         )
     _refuse_graph_options(told, str(path))
+    if found == TFLITE:
+        return _open_tflite(path, told)
     if found == KERAS:
-        return load_keras_file(path, custom_objects=told.custom_objects, safe_mode=told.safe_mode)
-    return load_tflite(path) if found == TFLITE else load_function(path, signature_key=told.signature_key)
+        function = load_keras_file(path, custom_objects=told.custom_objects, safe_mode=told.safe_mode)
+    else:
+        function = load_function(path, signature_key=told.signature_key)
+    return function.with_shapes(told.input_shapes or {})
+
+
+def _open_tflite(path: Path, told: SourceOptions) -> Source:
+    if told.input_shapes:
+        raise SourceError(f"{path}: the shapes of a .tflite are its own; give input_shapes when it is made")
+    return load_tflite(path)
 
 
 def _refuse_graph_options(told: SourceOptions, what: str) -> None:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with
-from converter.ir import Array
+from converter.ir import Array, Shape
 
 SIGNATURE_KEY = "serving_default"
 
@@ -41,6 +41,8 @@ class FlatFunction:
     """What is converted, if not ``concrete``: the same function with its recurrences marked."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the source was read."""
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of inputs that are more exact than those of ``concrete``; see `with_shapes`."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -51,6 +53,21 @@ class FlatFunction:
             raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
         tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
         return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
+
+    def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> FlatFunction:
+        """Return the function with more exact shapes of the inputs that are named in ``shapes``.
+
+        Raises SourceError for a name that is no input, and for a shape that contradicts the function's own.
+        """
+        known = dict(zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True))
+        for name, shape in shapes.items():
+            if name not in known:
+                raise SourceError(f"{self.name}: no input is called {name}; its inputs are {', '.join(known)}")
+            if not known[name].shape.is_compatible_with(tuple(shape)):
+                raise SourceError(
+                    f"{self.name}: the shape {tuple(shape)} of {name} contradicts its own, {known[name].shape}"
+                )
+        return replace(self, input_shapes={name: tuple(shape) for name, shape in shapes.items()})
 
     def _call(self, concrete: Any, tensors: list[Any]) -> dict[str, Any]:
         import tensorflow as tf
@@ -98,7 +115,7 @@ class FlatFunction:
         import tensorflow as tf
 
         specs = [
-            tf.TensorSpec(leaf.shape, leaf.dtype, name)
+            tf.TensorSpec(leaf.shape.merge_with(self.input_shapes.get(name)), leaf.dtype, name)
             for name, leaf in zip(
                 self.input_names, _specs(self._converted.structured_input_signature), strict=True
             )
