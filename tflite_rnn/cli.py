@@ -222,7 +222,7 @@ def convert(
     \b
     Examples:
       tflite-rnn convert saved_model/ -o model.tflite
-      tflite-rnn convert model.keras -o model.tflite --target tflm
+      tflite-rnn convert model.keras -o model.tflite --state streaming --input-shapes mel:1,?,40
       tflite-rnn convert frozen.pb -o model.tflite --outputs probs --set keep_prob=1.0
       tflite-rnn convert slow.tflite -o fast.tflite
     """
