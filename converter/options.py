@@ -11,7 +11,7 @@ from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
 AUTO = "auto"
-SOURCE_FORMATS = (AUTO, "saved_model", "frozen_graph", "tflite")
+SOURCE_FORMATS = (AUTO, "saved_model", "keras", "frozen_graph", "tflite")
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
@@ -41,6 +41,8 @@ class SourceOptions:
     outputs: Sequence[str] | None = None
     input_shapes: Mapping[str, Sequence[int | None]] | None = None
     constants: Mapping[str, object] | None = None
+    custom_objects: Mapping[str, object] | None = None
+    safe_mode: bool = True
 
     def __post_init__(self) -> None:
         if self.source_format not in SOURCE_FORMATS:

@@ -37,6 +37,10 @@ class FlatFunction:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     keepalive: Any = None
+    marked: Any = None
+    """What is converted, if not ``concrete``: the same function with its recurrences marked."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the source was read."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -46,21 +50,21 @@ class FlatFunction:
         if missing:
             raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
         tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
-        return {name: np.asarray(tensor) for name, tensor in self._call(tensors).items()}
+        return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
 
-    def _call(self, tensors: list[Any]) -> dict[str, Any]:
+    def _call(self, concrete: Any, tensors: list[Any]) -> dict[str, Any]:
         import tensorflow as tf
 
         given = iter(tensors)
         # An argument without any tensor has its value from the function's own signature.
-        args, kwargs = self.concrete.structured_input_signature
+        args, kwargs = concrete.structured_input_signature
         args = [arg for arg in args if _specs(arg)]
         kwargs = {name: arg for name, arg in kwargs.items() if _specs(arg)}
         arguments = [
             next(given) if isinstance(leaf, tf.TensorSpec) else leaf for leaf in tf.nest.flatten((args, kwargs))
         ]
         args, kwargs = tf.nest.pack_sequence_as((args, kwargs), arguments)
-        results = _leaves(self.concrete(*args, **kwargs), "")
+        results = _leaves(concrete(*args, **kwargs), "")
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
@@ -79,11 +83,15 @@ class FlatFunction:
             converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
             return convert_with(converter, self.name, keep_lists=keep_lists)
 
+    @property
+    def _converted(self) -> Any:
+        return self.concrete if self.marked is None else self.marked
+
     def _module(self) -> Any:
         import tensorflow as tf
 
         module = tf.Module()
-        module.function_variables = list(self.concrete.graph.variables)
+        module.function_variables = list(self._converted.graph.variables)
         return module
 
     def _flat(self) -> Any:
@@ -91,12 +99,16 @@ class FlatFunction:
 
         specs = [
             tf.TensorSpec(leaf.shape, leaf.dtype, name)
-            for name, leaf in zip(self.input_names, _specs(self.concrete.structured_input_signature), strict=True)
+            for name, leaf in zip(
+                self.input_names, _specs(self._converted.structured_input_signature), strict=True
+            )
         ]
 
         @tf.function(input_signature=specs, autograph=False)
         def flat(*tensors: Any) -> dict[str, Any]:
-            return {name: tf.identity(tensor) for name, tensor in self._call(list(tensors)).items()}
+            return {
+                name: tf.identity(tensor) for name, tensor in self._call(self._converted, list(tensors)).items()
+            }
 
         return flat
 
@@ -110,8 +122,8 @@ def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
     name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))
     concrete = _concrete(function, name)
     specs = _specs(concrete.structured_input_signature)
-    inputs = tuple(_identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
-    outputs = tuple(_identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
+    inputs = tuple(identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
+    outputs = tuple(identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
     if not outputs:
         raise SourceError(f"{name}: the function returns no tensor; return the tensors the model is to compute")
     for what, names in (("inputs", inputs), ("outputs", outputs)):
@@ -146,7 +158,8 @@ def _specs(structure: Any) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """Return ``name`` as the name of an input or output: letters, digits, dots and underscores."""
     return re.sub(r"[^0-9A-Za-z_.]", "_", name.split(":", maxsplit=1)[0])
 
 

@@ -3,11 +3,14 @@
 Each is a resource variable: read before its recurrence starts, and assigned from the final state. CALL_ONCE runs
 the graph that gives all of them their first values, and the signature ``reset`` runs the same graph again.
 Variable tensors would do for the fused ops, but no signature can reset those, and a loop cannot write them.
+
+What was learned is chosen as long as a variable of its own says that nothing has run yet: microcontrollers run no
+signature but the main one, and their interpreter's reset makes zeros of all variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,13 +56,18 @@ def keep_state(program: Program) -> Program:
     )
     emitter.ops.append(TfliteOp("CALL_ONCE", (), (), "CallOnceOptions", {"initSubgraphIndex": reset}))
     handles = {state.name: _handle(state.name, emitter) for state in kept}
+    learned = [state for state in kept if _is_learned(state)]
+    started = _handle(_free_name("started", handles), emitter) if learned else None
     for state in kept:
-        emitter.op("READ_VARIABLE", [handles[state.name]], state.initial, options_type="ReadVariableOptions")
+        _read(state, handles[state.name], started if state in learned else None, emitter)
     emitter.ops += start_from(program.main.ops, kept)
     for state in kept:
         _assign(handles[state.name], state.final, emitter)
+    if started is not None:
+        _assign(started, emitter.weights("one", np.ones((1, 1), np.float32)), emitter)
     signatures = (program.signature, Signature(RESET, (), (), reset), *program.signatures[1:])
-    graphs = (replace(program.main, ops=tuple(emitter.ops)), *program.graphs[1:], _reset_graph(kept))
+    cleared = _reset_graph(kept, None if started is None else _free_name("started", handles))
+    graphs = (replace(program.main, ops=tuple(emitter.ops)), *program.graphs[1:], cleared)
     return replace(program, graphs=graphs, signatures=signatures)
 
 
@@ -105,10 +113,38 @@ def _is_static(op: Scan) -> bool:
     return all(value.type.is_static for value in op.initial_state)
 
 
-def _reset_graph(kept: Sequence[OpenState]) -> Graph:
+def _is_learned(state: OpenState) -> bool:
+    """Whether a state starts from numbers that are not all zero; those of other types are few, and counters."""
+    start = None if state.start is None else state.start.data
+    return start is not None and state.final.type.dtype is DType.FLOAT32 and bool(start.any())
+
+
+def _free_name(name: str, taken: Mapping[str, Value]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _read(state: OpenState, handle: Value, started: Value | None, emitter: Emitter) -> None:
+    """Emit a state's start: its variable, or what was learned as long as nothing has run."""
+    if started is None:
+        emitter.op("READ_VARIABLE", [handle], state.initial, options_type="ReadVariableOptions")
+        return
+    kept = emitter.value(f"{state.name}_kept", state.initial, dims(state.initial))
+    emitter.op("READ_VARIABLE", [handle], kept, options_type="ReadVariableOptions")
+    flag = Value(emitter.name("started_now"), TensorType(DType.FLOAT32, (1, 1)))
+    emitter.op("READ_VARIABLE", [started], flag, options_type="ReadVariableOptions")
+    has_started = emitter.less(emitter.number(0.5), flag, "has_started")
+    emitter.select(has_started, kept, emitter.weights("learned", _start(state)), state.initial)
+
+
+def _reset_graph(kept: Sequence[OpenState], started: str | None) -> Graph:
     emitter = Emitter(RESET, set())
     for state in kept:
-        _assign(_handle(state.name, emitter), emitter.constant(state.name, _start(state)), emitter)
+        start = np.zeros_like(_start(state)) if _is_learned(state) else _start(state)
+        _assign(_handle(state.name, emitter), emitter.constant(state.name, start), emitter)
+    if started is not None:
+        _assign(_handle(started, emitter), emitter.weights("zero", np.zeros((1, 1), np.float32)), emitter)
     return Graph(RESET, (), (), tuple(emitter.ops))
 
 

@@ -81,7 +81,7 @@ def _shape(op: Steps, index: int) -> Shape | None:
 
 def _parts(op: Steps) -> Iterable[str]:
     if isinstance(op, Scan):
-        return (f"_{index}" for index in range(len(op.final_state))) if len(op.final_state) > 1 else ("",)
+        return ("",) if len(op.final_state) == 1 else (f"_{index}" for index in range(len(op.final_state)))
     return ("_c", "_h") if len(op.final_state) == 2 else ("",)
 
 

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 import tflite_rnn as rnn
-from converter.convert import open_source
 from converter.importers.tf_function import flatten_function
 from converter.options import SourceOptions
+from converter.sources import open_source
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]

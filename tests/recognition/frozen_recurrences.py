@@ -19,7 +19,8 @@ BATCH, TIME = 3, 6
 class Variant:
     """One graph: its cell, how dynamic_rnn runs it, and what should be recognised.
 
-    ``cells`` are the words of the recognised cells, one per recurrence; ``fused`` is how many become fused ops.
+    ``cells`` are the words of the recognised cells, one per recurrence; ``fused`` is how many become fused ops, of
+    one direction or two.
     """
 
     cell: Callable[[Any], Any]
