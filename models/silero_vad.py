@@ -96,8 +96,8 @@ _SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
 )
 
 
-# A TorchScript file is a zip with one member of raw bytes an array. These are the 16 kHz network's, in the order of
-# `_SHAPES`. They stay where they are because the wheel is pinned, so that nothing needs to be unpickled to find them.
+# A TorchScript file is a zip with one member of raw bytes an array. These are the 16 kHz network's, in the order
+# of `_SHAPES`. The wheel is pinned, so they stay where they are: nothing needs to be unpickled to find them.
 _STORAGES: Mapping[str, str] = MappingProxyType(
     {name: f"VADr_v6_10_25_noths_re/data/{number}" for number, name in enumerate(_SHAPES, start=2)}
 )

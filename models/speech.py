@@ -38,7 +38,7 @@ SHORTEST, LONGEST = 0.6, 2.0
 
 
 def recording(rng: np.random.Generator, seconds: float, rate: int) -> Array:
-    """Return sound [seconds * rate] between -1 and 1: vowels, silence, vowels and noise by turns, 0.6 to 2 s each."""
+    """Return sound [seconds * rate] from -1 to 1: vowels, silence, vowels and noise by turns, 0.6 to 2 s each."""
     samples = round(seconds * rate)
     parts: list[Floats] = []
     while sum(map(len, parts)) < samples:
