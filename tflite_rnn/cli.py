@@ -124,7 +124,7 @@ def main() -> None:
     default=AUTO,
     type=click.Choice(SOURCE_FORMATS),
     metavar="FORMAT",
-    help="saved_model, frozen_graph or tflite; looks by itself if not given.",
+    help="saved_model, frozen_graph, keras or tflite; it looks if not given.",
 )
 @click.option(
     "--inputs",
@@ -215,7 +215,7 @@ def convert(
     rename: Mapping[str, str],
     report_file: Path | None,
 ) -> None:
-    """Convert a SavedModel, a Keras file, a frozen graph or a .tflite with loops to a .tflite of builtin ops.
+    """Convert a SavedModel, Keras file, frozen graph or .tflite with loops to a .tflite of builtin ops.
 
     Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
 
