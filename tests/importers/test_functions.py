@@ -436,9 +436,7 @@ def test_input_shapes_fix_what_the_signature_leaves_open() -> None:
     network = function(rnn.LSTMCell(4))
     converted = rnn.convert(network, input_shapes={"x": (5, 1, 3)}, target="tflm")
     assert read_model(converted.model).main.inputs[0].type.shape == (5, 1, 3)
-    with pytest.raises(
-        rnn.SourceError, match=r"the shape \(5, 1, 4\) of x contradicts its own"
-    ):
+    with pytest.raises(rnn.SourceError, match=r"the shape \(5, 1, 4\) of x contradicts its own"):
         rnn.convert(network, input_shapes={"x": (5, 1, 4)})
     with pytest.raises(rnn.SourceError, match="no input is called y; its inputs are x"):
         rnn.convert(network, input_shapes={"y": (1,)})
