@@ -281,8 +281,7 @@ def _arrangements() -> dict[str, Case]:
         return _sequential(keras, layer, batch=2, time=TIME)
 
     return {
-        # Between layers of unknown batch and time, Keras' Dense computes shapes: what follows it is a loop.
-        "stack": Case(stack, {LSTM: 1, RNN: 1}),
+        "stack": Case(stack, {LSTM: 2, RNN: 1}),
         "shared layer": Case(shared, {LSTM: 2}),
         "encoder and decoder": Case(encoder_decoder, {LSTM: 2}),
         "nested model": Case(nested, {LSTM: 1, RNN: 1}),
