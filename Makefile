@@ -7,7 +7,7 @@ JOBS ?= 2
 N ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train g2p test test-all fuzz lint format types imports bench clean
+.PHONY: help install demo train g2p silero test test-all fuzz lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ train: $(INSTALLED)  ## train a small network, convert it, and evaluate the file
 
 g2p: $(INSTALLED)  ## convert a trained encoder and decoder, prove both, and pronounce words
 	$(BIN)/python -m models.g2p
+
+silero: $(INSTALLED)  ## convert a trained speech detector, and stream sound through it chunk by chunk
+	$(BIN)/python -m models.silero_vad
 
 test: $(INSTALLED)  ## the tests, wide matrices sampled
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not exhaustive"

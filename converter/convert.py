@@ -9,21 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converter.errors import ConversionError, InvalidProgramError, Rejection, SourceError
+from converter.errors import ConversionError, InvalidProgramError, Rejection
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
-from converter.importers.frozen_graph import load_frozen_graph
-from converter.importers.saved_model import load_function
-from converter.importers.source import FROZEN_GRAPH, KERAS, TFLITE, Source, format_of
-from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten_function
-from converter.importers.tflite_file import load_tflite
-from converter.importers.tflite_model import import_tflite
-from converter.ir import Bidirectional, Program, Signature, TfliteOp, verify
+from converter.importers.source import Source
+from converter.ir import Bidirectional, Program, TfliteOp, verify
 from converter.lowering import lower
-from converter.options import AUTO, ConvertOptions, SourceOptions
+from converter.options import AUTO, ConvertOptions, SourceOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.report import LoweringRecord, Report
+from converter.sources import import_source, open_source
 from converter.targets import RULES, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
@@ -54,20 +50,25 @@ def convert(
     state: str = "stateless",
     target: str = "litert",
     pair_directions: bool = True,
+    rename: Mapping[str, str] | None = None,
     signature_key: str | None = None,
     source_format: str = AUTO,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     input_shapes: Mapping[str, Sequence[int | None]] | None = None,
     constants: Mapping[str, Any] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
     Args:
-        source: a ``tf.function`` with an input signature, a concrete function, or a path: the directory of a
-            SavedModel, the ``.pb`` of a frozen graph of TensorFlow 1, or a ``.tflite`` that holds loops.
+        source: a ``tf.function`` with an input signature, a concrete function, a model of Keras 3 or tf_keras,
+            or a path: the directory of a SavedModel, a ``.keras`` or ``.h5`` file, the ``.pb`` of a frozen graph
+            of TensorFlow 1, or a ``.tflite`` that holds loops.
         lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
-            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form.
+            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form, and
+            ``"unrolled"`` writes all steps out one after another, if their number is fixed.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
@@ -77,13 +78,18 @@ def convert(
             ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
+        rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
         signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
-        source_format: what a path holds: ``"saved_model"``, ``"frozen_graph"`` or ``"tflite"``; ``"auto"`` looks.
+        source_format: what a path holds: ``"saved_model"``, ``"keras"``, ``"frozen_graph"`` or ``"tflite"``;
+            ``"auto"`` looks.
         inputs: the nodes that are the inputs of a frozen graph; the placeholders it needs if not given.
         outputs: the nodes that are its outputs; the one node that nothing reads if not given.
-        input_shapes: the shapes of its inputs, None where a size is known only when the model runs, as in
-            ``{"x": (None, None, 80)}``; as in the graph if not given.
+        input_shapes: shapes of inputs, None where a size is known only when the model runs, as in
+            ``{"x": (1, None, 80)}``; as in the source if not given. Streaming needs a fixed batch, some targets
+            need all sizes fixed.
         constants: numbers for placeholders that are to be no inputs, as in ``{"keep_prob": 1.0}``.
+        custom_objects: classes and functions that a Keras file names, as for Keras' ``load_model``.
+        safe_mode: refuse a Keras file that brings its own code (Lambda layers), instead of running it.
 
     Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
     sources give equal bytes.
@@ -92,58 +98,29 @@ def convert(
         SourceError: the source cannot be read, or is of no kind that this tool converts.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
-    options = ConvertOptions.parse(lowering=lowering, state=state, target=target, pair_directions=pair_directions)
-    told = SourceOptions(source_format, signature_key, inputs, outputs, input_shapes, constants)
+    options = ConvertOptions.parse(
+        lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
+    )
+    told = SourceOptions(
+        source_format, signature_key, inputs, outputs, input_shapes, constants, custom_objects, safe_mode
+    )
     opened = open_source(source, told)
+    converted = _compile_source(opened, options)
+    notes = opened.notes if options.state is StatePolicy.STATELESS else ()
+    return replace(converted, report=replace(converted.report, notes=notes))
+
+
+def _compile_source(source: Source, options: ConvertOptions) -> Converted:
     try:
-        return compile_program(import_source(opened, keep_lists=True), options)
+        return compile_program(import_source(source, keep_lists=True), options)
     except ConversionError as refusal:
         if not _is_about_lists(refusal):
             raise
         # TFLiteConverter lowers lists of known sizes itself, whatever the loop around them does.
         try:
-            return compile_program(import_source(opened, keep_lists=False), options)
+            return compile_program(import_source(source, keep_lists=False), options)
         except ConversionError:
             raise refusal from None
-
-
-def open_source(source: Any, told: SourceOptions = UNTOLD) -> Source:
-    """Return the model that ``source`` (see `convert`) stands for.
-
-    Raises SourceError if it cannot be read, or if what is told about it is about sources of another kind.
-    """
-    if isinstance(source, FlatFunction):
-        return source
-    if not isinstance(source, str | os.PathLike):
-        _refuse_graph_options(told, "a function")
-        return flatten_function(source)
-    path = Path(source)
-    found = format_of(path) if told.source_format == AUTO else told.source_format
-    if found == FROZEN_GRAPH:
-        return load_frozen_graph(
-            path,
-            inputs=told.inputs,
-            outputs=told.outputs,
-            input_shapes=told.input_shapes,
-            constants=told.constants,
-        )
-    _refuse_graph_options(told, str(path))
-    if found == KERAS:
-        raise SourceError(f"{path}: a Keras model file; load it, and save it with model.export(directory)")
-    return load_tflite(path) if found == TFLITE else load_function(path, signature_key=told.signature_key)
-
-
-def _refuse_graph_options(told: SourceOptions, what: str) -> None:
-    if told.of_graphs:
-        raise SourceError(
-            f"{what} is no frozen graph: {', '.join(told.of_graphs)} say something about frozen graphs only"
-        )
-
-
-def import_source(source: Source, *, keep_lists: bool = True) -> Program:
-    """Return the program of a source; see `Source.to_tflite`. Raises ConversionError."""
-    signature = Signature(SIGNATURE_KEY, source.input_names, source.output_names)
-    return import_tflite(source.to_tflite(keep_lists=keep_lists), source=source.name, signature=signature)
 
 
 def _is_about_lists(refusal: ConversionError) -> bool:

@@ -9,6 +9,7 @@ Operands of a marked op, in order::
 
     inputs                              [T, B, D] if time_major, else [B, T, D]
     sequence_length                     [B] int32, only if spec.sequence_length
+    mask                                bool, [T, B] if time_major, else [B, T]; only if spec.mask is not None
     initial state, flat                 [B, n] each, only if spec.initial_state (otherwise the state is zero)
     weights                             of every leaf cell in order, each in the order of its ``weights``
 
@@ -42,13 +43,18 @@ coupled_lstm    kernel [D+O, 3U] (columns j, f, o), and bias [3U] unless there i
                 and likewise for forget, output and state; with projection projection_kernel [U, O]
 layer_norm_lstm kernel [D+U, 4U] (columns i, j, f, o); input_gamma, input_beta [U] and likewise for
                 transform, forget, output and state
+keras_rnn       kernel [D, U], recurrent_kernel [U, U]; bias [U] unless the cell has none
+keras_lstm      kernel [D, 4U] (columns i, f, c, o), recurrent_kernel [U, 4U]; bias [4U] unless it has none
+keras_gru       kernel [D, 3U] (columns z, r, h), recurrent_kernel [U, 3U]; bias unless it has none: [3U], or
+                with the reset after the recurrent product [2, 3U]
 =============== ======================================================================================
 
-Attributes: every leaf has ``units`` and ``activation`` (a Keras name, ``"linear"`` included). ``gru`` has
-``reset_after``. ``lstm``, ``coupled_lstm`` and ``layer_norm_lstm`` have ``forget_bias`` (added to f on every
-step). ``lstm`` and ``tflite_lstm`` have ``cell_clip``; these two and ``coupled_lstm`` have ``proj_clip``: a
-number, or None for no clipping; 0.0 is a bound like any other. ``layer_norm_lstm`` has ``epsilon``, the number
-added to a variance; that of a ``coupled_lstm`` is None without layer normalisation.
+Attributes: every leaf has ``units`` and ``activation`` (a Keras name, ``"linear"`` included). ``gru`` and
+``keras_gru`` have ``reset_after``, ``keras_lstm`` and ``keras_gru`` a ``recurrent_activation``. ``lstm``,
+``coupled_lstm`` and ``layer_norm_lstm`` have ``forget_bias`` (added to f on every step). ``lstm`` and
+``tflite_lstm`` have ``cell_clip``; these two and ``coupled_lstm`` have ``proj_clip``: a number, or None for no
+clipping; 0.0 is a bound like any other. ``layer_norm_lstm`` has ``epsilon``, the number added to a variance; that
+of a ``coupled_lstm`` is None without layer normalisation.
 """
 
 from __future__ import annotations
@@ -96,6 +102,8 @@ class RecurrenceSpec:
     time_major: bool
     sequence_length: bool = False
     initial_state: bool = False
+    mask: str | None = None
+    """What outputs are at masked steps, ``"held"`` or ``"zero"``; None if there is no mask."""
 
     def to_json(self) -> str:
         """Return the specification as canonical JSON: equal specifications give equal text."""
@@ -105,6 +113,7 @@ class RecurrenceSpec:
             "time_major": self.time_major,
             "sequence_length": self.sequence_length,
             "initial_state": self.initial_state,
+            "mask": self.mask,
             "cell": _cell_document(self.cell),
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
@@ -122,6 +131,7 @@ class RecurrenceSpec:
                 time_major=document["time_major"],
                 sequence_length=document["sequence_length"],
                 initial_state=document["initial_state"],
+                mask=document["mask"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"incomplete recurrence specification ({error}): {text[:80]!r}") from error

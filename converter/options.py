@@ -11,7 +11,7 @@ from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
 AUTO = "auto"
-SOURCE_FORMATS = (AUTO, "saved_model", "frozen_graph", "tflite")
+SOURCE_FORMATS = (AUTO, "saved_model", "keras", "frozen_graph", "tflite")
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
@@ -41,6 +41,8 @@ class SourceOptions:
     outputs: Sequence[str] | None = None
     input_shapes: Mapping[str, Sequence[int | None]] | None = None
     constants: Mapping[str, object] | None = None
+    custom_objects: Mapping[str, object] | None = None
+    safe_mode: bool = True
 
     def __post_init__(self) -> None:
         if self.source_format not in SOURCE_FORMATS:
@@ -50,7 +52,7 @@ class SourceOptions:
     @property
     def of_graphs(self) -> tuple[str, ...]:
         """The names of the options that were given and say something about graphs only."""
-        names = ("inputs", "outputs", "input_shapes", "constants")
+        names = ("inputs", "outputs", "constants")
         return tuple(name for name in names if getattr(self, name))
 
 
@@ -59,13 +61,15 @@ class ConvertOptions:
     """How to convert.
 
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
-    makes one op of two fused recurrences that run over a sequence in both directions.
+    makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
+    of inputs and outputs, each after the old one.
     """
 
     lowering: Lowering | None = None
     state: StatePolicy = StatePolicy.STATELESS
     target: Target = Target.LITERT
     pair_directions: bool = True
+    rename: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(
@@ -75,6 +79,7 @@ class ConvertOptions:
         state: str = StatePolicy.STATELESS.value,
         target: str = Target.LITERT.value,
         pair_directions: bool = True,
+        rename: Mapping[str, str] | None = None,
     ) -> ConvertOptions:
         """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
         for option, word, words in (
@@ -85,4 +90,4 @@ class ConvertOptions:
             if word not in words:
                 raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
         form = None if lowering == AUTO else Lowering(lowering)
-        return cls(form, StatePolicy(state), Target(target), pair_directions)
+        return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))

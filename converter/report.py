@@ -35,6 +35,8 @@ class Report:
     passes: tuple[str, ...]
     op_counts: Mapping[str, int]
     size: int
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the source was read."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the report for JSON."""
@@ -43,6 +45,7 @@ class Report:
             "passes": list(self.passes),
             "op_counts": dict(self.op_counts),
             "size": self.size,
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
@@ -50,4 +53,5 @@ class Report:
         if not lines:
             lines = ["no recurrence was found: every op came from TFLiteConverter as it is"]
         ops = ", ".join(f"{count} {kind}" for kind, count in self.op_counts.items())
-        return "\n".join([*lines, f"ops: {ops}", f"size: {self.size:,} bytes"])
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([*lines, *notes, f"ops: {ops}", f"size: {self.size:,} bytes"])

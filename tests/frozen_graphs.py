@@ -11,7 +11,8 @@ DEPTH, UNITS = 5, 4
 
 
 @contextmanager
-def _control_flow_v1() -> Iterator[None]:
+def control_flow_v1() -> Iterator[None]:
+    """Loops of the time: Enter, Merge, Switch, NextIteration and Exit."""
     import tensorflow as tf
 
     was_enabled = tf.compat.v1.control_flow_v2_enabled()
@@ -28,7 +29,7 @@ def frozen(build: Callable[[Any], None], outputs: Sequence[str]) -> bytes:
     import tensorflow as tf
 
     tf1 = tf.compat.v1
-    with _control_flow_v1(), warnings.catch_warnings(), tf.Graph().as_default() as graph:
+    with control_flow_v1(), warnings.catch_warnings(), tf.Graph().as_default() as graph:
         warnings.simplefilter("ignore")
         tf1.set_random_seed(7)
         build(tf1)

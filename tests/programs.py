@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from converter.ir import (
     LayerNorm,
     LayerNormLstmCell,
     LstmCell,
+    MaskedOutput,
     Peephole,
     Program,
     Recurrence,
@@ -145,6 +147,28 @@ def stack(
         op = recurrence(
             cell, x, name=f"layer_{layer}", time_major=time_major, initial_state=states if given_state else None
         )
+        inputs += states if given_state else ()
+        outputs += op.final_state
+        ops.append(op)
+        x = op.output
+    return program(inputs, ops, [x, *outputs])
+
+
+def masked(
+    cells: Sequence[Cell],
+    *,
+    masked_output: MaskedOutput = MaskedOutput.HELD,
+    time_major: bool = True,
+    given_state: bool = False,
+) -> Program:
+    """A stack over the inputs ``x`` and ``mask``; with ``given_state`` every initial state is an input, too."""
+    x, mask = tensor("x", None, None, cells[0].input_size), tensor("mask", None, None, dtype=DType.BOOL)
+    inputs, ops, outputs = [x, mask], [], []
+    for layer, cell in enumerate(cells):
+        states = tuple(tensor(f"s{layer}_{i}", None, size) for i, size in enumerate(cell.state_sizes))
+        initial = states if given_state else None
+        op = recurrence(cell, x, name=f"rnn_{layer}", time_major=time_major, initial_state=initial)
+        op = replace(op, mask=mask, masked_output=masked_output)
         inputs += states if given_state else ()
         outputs += op.final_state
         ops.append(op)

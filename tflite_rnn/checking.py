@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from converter.convert import Converted, open_source
+from converter.convert import Converted
 from converter.flatbuffer import read_file, read_model
+from converter.importers.keras import is_keras_model
 from converter.importers.source import FROZEN_GRAPH, format_of
 from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value
 from converter.options import AUTO, SourceOptions
+from converter.sources import open_source
 from tflite_rnn.runtime import (
     CheckError,
     ParityReport,
@@ -45,6 +47,9 @@ def check(
     signature_key: str | None = None,
     source_format: str = AUTO,
     constants: Mapping[str, Any] | None = None,
+    rename: Mapping[str, str] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
     seed: int = 0,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
@@ -63,6 +68,8 @@ def check(
         signature_key: which signature of a SavedModel is the reference.
         source_format: what the path of a reference holds, as in `convert`.
         constants: numbers for placeholders of a frozen graph that are no inputs of the model, as in `convert`.
+        rename: the new names that the model's inputs and outputs were given, by those of the reference.
+        custom_objects, safe_mode: how a Keras file is read; see `convert`.
         seed: seed of the random inputs.
         pool: workers to use and leave running; workers of its own if not given.
         progress: called before each step of the comparison.
@@ -75,8 +82,12 @@ def check(
     """
     model = model_bytes(converted)
     program = read_model(model, source=_describe(converted))
-    told = SourceOptions(source_format, signature_key, constants=constants)
+    told = SourceOptions(
+        source_format, signature_key, constants=constants, custom_objects=custom_objects, safe_mode=safe_mode
+    )
     reference, names = _open_reference(against, told, program)
+    if rename:
+        reference, names = _renamed(reference, rename), _new_names(names, rename)
     _check_inputs(program.signature.inputs, names)
     cases = inputs if inputs is not None else _example_cases(program, seed)
     return compare(
@@ -125,7 +136,22 @@ def _is_frozen_graph(against: Any, told: SourceOptions) -> bool:
 
 def _is_plain_function(against: Any) -> bool:
     is_tensorflow = isinstance(against, FlatFunction) or type(against).__module__.startswith("tensorflow.")
-    return callable(against) and not is_tensorflow
+    return callable(against) and not is_tensorflow and not is_keras_model(against)
+
+
+def _renamed(reference: Reference, rename: Mapping[str, str]) -> Reference:
+    """Return the reference with the names of the model."""
+    old = {new: name for name, new in rename.items()}
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = reference({old.get(name, name): array for name, array in inputs.items()})
+        return {rename.get(name, name): array for name, array in outputs.items()}
+
+    return run
+
+
+def _new_names(names: tuple[str, ...] | None, rename: Mapping[str, str]) -> tuple[str, ...] | None:
+    return None if names is None else tuple(rename.get(name, name) for name in names)
 
 
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:

@@ -86,6 +86,15 @@ def _constants(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) ->
     return constants
 
 
+def _renames(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read each ``old=new``."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (old, _equals, new) in zip(texts, pairs, strict=True):
+        if not old.strip() or not new.strip():
+            raise click.BadParameter(f"{text!r} is no OLD=NEW")
+    return {old.strip(): new.strip() for old, _equals, new in pairs}
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
 def main() -> None:
@@ -107,7 +116,7 @@ def main() -> None:
     "--signature-key",
     "--saved_model_signature_key",
     "signature_key",
-    help="Which signature of a SavedModel, if not serving_default or its only one.",
+    help="The signature of a SavedModel; serving_default, or its only one, if not given.",
 )
 @click.option(
     "--from",
@@ -115,7 +124,7 @@ def main() -> None:
     default=AUTO,
     type=click.Choice(SOURCE_FORMATS),
     metavar="FORMAT",
-    help="saved_model, frozen_graph or tflite; looks by itself if not given.",
+    help="saved_model, keras, frozen_graph or tflite; looks by itself if not given.",
 )
 @click.option(
     "--inputs",
@@ -137,7 +146,7 @@ def main() -> None:
     "--input-shapes",
     metavar="A:2,?,80;B:2",
     callback=_shapes,
-    help="Shapes of a frozen graph's inputs; ? is a size known only when it runs.",
+    help="Shapes of inputs; ? is a size known only when it runs.",
 )
 @click.option(
     "--set",
@@ -145,14 +154,14 @@ def main() -> None:
     metavar="NAME=NUMBER",
     multiple=True,
     callback=_constants,
-    help="Make a placeholder of a frozen graph a constant; may be given several times.",
+    help="A number for a placeholder of a frozen graph; repeatable.",
 )
 @click.option(
     "--lowering",
     default=AUTO,
     show_default=True,
     type=click.Choice(LOWERINGS),
-    help="The form of every recurrence; auto: fused where exact, else a loop.",
+    help="auto: fused where exact, else a loop.",
 )
 @click.option(
     "--state",
@@ -167,6 +176,14 @@ def main() -> None:
     help="One op for both directions where exact (default), or two.",
 )
 @click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=_renames,
+    help="A new name of an input or output; repeatable.",
+)
+@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
+@click.option(
     "--target",
     default=TARGETS[0],
     show_default=True,
@@ -178,7 +195,7 @@ def main() -> None:
     "report_file",
     metavar="FILE.json",
     type=click.Path(path_type=Path),
-    help="Also write the report, as JSON: the form of every recurrence, why nothing better, op counts, size.",
+    help="Also write the report, as JSON.",
 )
 @_reports_errors
 def convert(
@@ -194,16 +211,20 @@ def convert(
     state: str,
     target: str,
     pair_directions: bool,
+    rename: Mapping[str, str],
+    unsafe: bool,
     report_file: Path | None,
 ) -> None:
-    """Convert a SavedModel, a frozen graph or a .tflite with loops to a .tflite of builtin ops.
+    """Convert a model to a .tflite of builtin ops, its recurrences to fused ops or loops.
 
-    Every recurrence becomes a fused op or a loop; whatever cannot be lowered exactly is refused by name.
+    Whatever cannot be lowered exactly is refused by name.
 
     \b
     Examples:
       tflite-rnn convert saved_model/ -o model.tflite
+      tflite-rnn convert model.keras -o model.tflite --state streaming --input-shapes mel:1,?,40
       tflite-rnn convert frozen.pb -o model.tflite --outputs probs --set keep_prob=1.0
+      tflite-rnn convert slow.tflite -o fast.tflite
     """
     for place in (output, report_file):
         if place is not None:
@@ -219,12 +240,14 @@ def convert(
                 state=state,
                 target=target,
                 pair_directions=pair_directions,
+                rename=rename,
                 signature_key=signature_key,
                 source_format=source_format,
                 inputs=inputs,
                 outputs=outputs,
                 input_shapes=input_shapes,
                 constants=constants,
+                safe_mode=not unsafe,
             )
     converted.save(output)
     if report_file is not None:
@@ -285,6 +308,7 @@ def _table_console() -> Console:
     type=click.Path(path_type=Path),
     help="The float reference: the SavedModel or frozen graph that the file was converted from.",
 )
+@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
 @click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
 @click.option(
     "--set",
@@ -318,6 +342,7 @@ def _table_console() -> Console:
 def check(
     model: Path,
     against: Path,
+    unsafe: bool,
     signature_key: str | None,
     constants: Mapping[str, float],
     labels: tuple[str, ...],
@@ -355,6 +380,7 @@ def check(
             rtol=rtol,
             signature_key=signature_key,
             constants=constants,
+            safe_mode=not unsafe,
             seed=seed,
             progress=progress,
         )

@@ -34,6 +34,7 @@ class FrozenGraph:
     output_names: tuple[str, ...]
     constants: Mapping[str, Array]
     input_shapes: Mapping[str, Shape]
+    notes: tuple[str, ...] = ()
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the original graph in a session of TensorFlow 1."""

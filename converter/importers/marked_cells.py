@@ -23,7 +23,7 @@ from converter.marker import Attribute, CellSpec
 
 Weights: TypeAlias = Mapping[str, Array]
 
-_LSTM_KINDS = frozenset({"coupled_lstm", "layer_norm_lstm", "lstm", "tflite_lstm"})
+_LSTM_KINDS = frozenset({"coupled_lstm", "keras_lstm", "layer_norm_lstm", "lstm", "tflite_lstm"})
 
 
 def state_count(leaf: CellSpec) -> int:
@@ -95,6 +95,30 @@ def _layer_norm_lstm(leaf: CellSpec, weights: Weights) -> Cell:
     return LayerNormLstmCell(lstm, *_norms(names, weights, leaf.attribute("epsilon")))
 
 
+def _keras_rnn(leaf: CellSpec, weights: Weights) -> Cell:
+    (gate,) = _keras_gates(weights, weights.get("bias"), 1)
+    return RnnCell(gate, _activation(leaf))
+
+
+def _keras_lstm(leaf: CellSpec, weights: Weights) -> Cell:
+    i, f, c, o = _keras_gates(weights, weights.get("bias"), 4)
+    return LstmCell(i, f, c, o, activation=_activation(leaf), recurrent_activation=_recurrent_activation(leaf))
+
+
+def _keras_gru(leaf: CellSpec, weights: Weights) -> Cell:
+    units, bias = leaf.attribute("units"), weights.get("bias")
+    activations = (_activation(leaf), _recurrent_activation(leaf))
+    if not leaf.attribute("reset_after"):
+        z, r, h = _keras_gates(weights, bias, 3)
+        return GruCell(z, r, h, None, *activations)
+    of_input, of_state = np.zeros((2, 3 * units), np.float32) if bias is None else bias
+    remembered = of_state[2 * units :]
+    # The biases of z and r are added to one sum; that of h is not, its product being reset.
+    joined = of_input + np.concatenate([of_state[: 2 * units], np.zeros_like(remembered)])
+    z, r, h = _keras_gates(weights, joined, 3)
+    return GruCell(z, r, h, remembered, *activations)
+
+
 def _lstm_cell(leaf: CellSpec, weights: Weights, gates: Mapping[str, Gate], projection: Array | None) -> LstmCell:
     """Return the LSTM cell of these gates; attributes that its kind does not have stand for nothing."""
     options = dict(leaf.attributes)
@@ -120,6 +144,9 @@ _BUILDERS: Mapping[str, Callable[[CellSpec, Weights], Cell]] = {
     "basic_rnn": _basic_rnn,
     "coupled_lstm": _coupled_lstm,
     "gru": _gru,
+    "keras_gru": _keras_gru,
+    "keras_lstm": _keras_lstm,
+    "keras_rnn": _keras_rnn,
     "layer_norm_lstm": _layer_norm_lstm,
     "lstm": _lstm,
     "tflite_lstm": _tflite_lstm,
@@ -129,6 +156,17 @@ _BUILDERS: Mapping[str, Callable[[CellSpec, Weights], Cell]] = {
 
 def _activation(leaf: CellSpec) -> Activation:
     return Activation(leaf.attribute("activation"))
+
+
+def _recurrent_activation(leaf: CellSpec) -> Activation:
+    return Activation(leaf.attribute("recurrent_activation"))
+
+
+def _keras_gates(weights: Weights, bias: Array | None, count: int) -> list[Gate]:
+    """Split Keras' kernels [D, count*U] and [U, count*U] and bias [count*U] into one gate per block of columns."""
+    joined = np.concatenate([weights["kernel"], weights["recurrent_kernel"]])
+    given = np.zeros(joined.shape[1], joined.dtype) if bias is None else bias
+    return _gates(joined, given, count, weights["recurrent_kernel"].shape[0])
 
 
 def _lstm_gates(leaf: CellSpec, weights: Weights, bias: Array, order: Sequence[str]) -> dict[str, Gate]:

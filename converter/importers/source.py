@@ -14,6 +14,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _TFLITE = b"TFL3"
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _HEAD = 1 << 12
 
 SAVED_MODEL = "saved_model"
@@ -37,6 +38,10 @@ class Source(Protocol):
     def output_names(self) -> tuple[str, ...]:
         """The names of its outputs."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report tells of it: something that the file does differently, or leaves to the caller."""
+
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the original: arrays by input name to arrays by output name."""
 
@@ -59,7 +64,8 @@ def format_of(path: Path) -> str:
         raise SourceError(f"{path}: a part of a SavedModel; give its directory, {path.parent}")
     found = _content(path)
     if found not in (FROZEN_GRAPH, TFLITE, KERAS):
-        raise SourceError(f"{path}: {found}; expected a SavedModel directory, a frozen graph (.pb) or a .tflite")
+        kinds = "a SavedModel directory, a Keras file (.keras, .h5), a frozen graph (.pb) or a .tflite"
+        raise SourceError(f"{path}: {found}; expected {kinds}")
     return found
 
 
@@ -72,7 +78,7 @@ def _content(path: Path) -> str:
         raise SourceError(f"{path}: cannot read it: {error.strerror or error}") from error
     if head[4:8] == _TFLITE or path.suffix == ".tflite":
         return TFLITE
-    if head.startswith(_HDF5):
+    if head.startswith(_HDF5) or path.suffix.lower() in _KERAS_SUFFIXES:
         return KERAS
     if head.startswith(_ZIP):
         return KERAS if _is_keras(path) else "a zip archive"

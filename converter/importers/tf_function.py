@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with
-from converter.ir import Array
+from converter.ir import Array, Shape
 
 SIGNATURE_KEY = "serving_default"
 
@@ -37,6 +37,12 @@ class FlatFunction:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     keepalive: Any = None
+    marked: Any = None
+    """What is converted, if not ``concrete``: the same function with its recurrences marked."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the source was read."""
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of inputs that are more exact than those of ``concrete``; see `with_shapes`."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -46,21 +52,36 @@ class FlatFunction:
         if missing:
             raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
         tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
-        return {name: np.asarray(tensor) for name, tensor in self._call(tensors).items()}
+        return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
 
-    def _call(self, tensors: list[Any]) -> dict[str, Any]:
+    def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> FlatFunction:
+        """Return the function with more exact shapes of the inputs that are named in ``shapes``.
+
+        Raises SourceError for a name that is no input, and for a shape that contradicts the function's own.
+        """
+        known = dict(zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True))
+        for name, shape in shapes.items():
+            if name not in known:
+                raise SourceError(f"{self.name}: no input is called {name}; its inputs are {', '.join(known)}")
+            if not known[name].shape.is_compatible_with(tuple(shape)):
+                raise SourceError(
+                    f"{self.name}: the shape {tuple(shape)} of {name} contradicts its own, {known[name].shape}"
+                )
+        return replace(self, input_shapes={name: tuple(shape) for name, shape in shapes.items()})
+
+    def _call(self, concrete: Any, tensors: list[Any]) -> dict[str, Any]:
         import tensorflow as tf
 
         given = iter(tensors)
         # An argument without any tensor has its value from the function's own signature.
-        args, kwargs = self.concrete.structured_input_signature
+        args, kwargs = concrete.structured_input_signature
         args = [arg for arg in args if _specs(arg)]
         kwargs = {name: arg for name, arg in kwargs.items() if _specs(arg)}
         arguments = [
             next(given) if isinstance(leaf, tf.TensorSpec) else leaf for leaf in tf.nest.flatten((args, kwargs))
         ]
         args, kwargs = tf.nest.pack_sequence_as((args, kwargs), arguments)
-        results = _leaves(self.concrete(*args, **kwargs), "")
+        results = _leaves(concrete(*args, **kwargs), "")
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
@@ -79,24 +100,32 @@ class FlatFunction:
             converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
             return convert_with(converter, self.name, keep_lists=keep_lists)
 
+    @property
+    def _converted(self) -> Any:
+        return self.concrete if self.marked is None else self.marked
+
     def _module(self) -> Any:
         import tensorflow as tf
 
         module = tf.Module()
-        module.function_variables = list(self.concrete.graph.variables)
+        module.function_variables = list(self._converted.graph.variables)
         return module
 
     def _flat(self) -> Any:
         import tensorflow as tf
 
         specs = [
-            tf.TensorSpec(leaf.shape, leaf.dtype, name)
-            for name, leaf in zip(self.input_names, _specs(self.concrete.structured_input_signature), strict=True)
+            tf.TensorSpec(leaf.shape.merge_with(self.input_shapes.get(name)), leaf.dtype, name)
+            for name, leaf in zip(
+                self.input_names, _specs(self._converted.structured_input_signature), strict=True
+            )
         ]
 
         @tf.function(input_signature=specs, autograph=False)
         def flat(*tensors: Any) -> dict[str, Any]:
-            return {name: tf.identity(tensor) for name, tensor in self._call(list(tensors)).items()}
+            return {
+                name: tf.identity(tensor) for name, tensor in self._call(self._converted, list(tensors)).items()
+            }
 
         return flat
 
@@ -110,8 +139,8 @@ def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
     name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))
     concrete = _concrete(function, name)
     specs = _specs(concrete.structured_input_signature)
-    inputs = tuple(_identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
-    outputs = tuple(_identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
+    inputs = tuple(identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
+    outputs = tuple(identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
     if not outputs:
         raise SourceError(f"{name}: the function returns no tensor; return the tensors the model is to compute")
     for what, names in (("inputs", inputs), ("outputs", outputs)):
@@ -146,7 +175,8 @@ def _specs(structure: Any) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """Return ``name`` as the name of an input or output: letters, digits, dots and underscores."""
     return re.sub(r"[^0-9A-Za-z_.]", "_", name.split(":", maxsplit=1)[0])
 
 

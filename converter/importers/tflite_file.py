@@ -23,6 +23,7 @@ class TfliteFile:
     data: bytes
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the file on the interpreter that comes with TensorFlow. Raises SourceError if that cannot."""

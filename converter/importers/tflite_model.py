@@ -25,6 +25,7 @@ from converter.ir import (
     DType,
     Graph,
     Location,
+    MaskedOutput,
     Op,
     Program,
     Recurrence,
@@ -96,11 +97,14 @@ def _marked_op(op: TfliteOp, source: str, taken: set[str]) -> Iterator[Op]:
     spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
     x, *rest = op.operands
     sequence_length = _given(rest.pop(0)) if spec.sequence_length else None
+    mask = None if spec.mask is None else _given(rest.pop(0))
     state_count = sum(map(cells.state_count, spec.cell.leaves()))
     count = state_count if spec.initial_state else 0
     initial = map(_given, rest[:count]) if spec.initial_state else repeat(None, state_count)
     outputs, *final = op.results
-    marked = _Marked(source, taken, spec.time_major, sequence_length, initial, iter(final), iter(rest[count:]))
+    marked = _Marked(
+        source, taken, spec.time_major, sequence_length, mask, spec.mask, initial, iter(final), iter(rest[count:])
+    )
     return marked.ops(spec.cell, spec.name, _given(x), outputs)
 
 
@@ -112,6 +116,8 @@ class _Marked:
     taken: set[str]
     time_major: bool
     sequence_length: Value | None
+    mask: Value | None
+    masked_output: str | None
     initial_state: Iterator[Value | None]
     final_state: Iterator[Value]
     weights: Iterator[Value | None]
@@ -164,6 +170,8 @@ class _Marked:
             time_major=self.time_major,
             sequence_length=self.sequence_length,
             location=location,
+            mask=self.mask,
+            masked_output=MaskedOutput(self.masked_output or MaskedOutput.HELD),
         )
 
 

@@ -15,7 +15,11 @@ from converter.ir.types import Array
 
 
 class Activation(Enum):
-    """Activation functions by their Keras names."""
+    """Activation functions by their Keras names, with the parameters they have when called by name.
+
+    ``hard_sigmoid`` is Keras 3's, x / 6 + 1/2 clipped to [0, 1]; ``keras2_hard_sigmoid`` is x / 5 + 1/2, clipped.
+    ``celu`` has no entry, being ``elu`` for its alpha of 1.
+    """
 
     LINEAR = "linear"
     TANH = "tanh"
@@ -30,6 +34,18 @@ class Activation(Enum):
     SILU = "silu"
     GELU = "gelu"
     EXPONENTIAL = "exponential"
+    KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
+    HARD_SHRINK = "hard_shrink"
+    HARD_SILU = "hard_silu"
+    HARD_TANH = "hard_tanh"
+    LEAKY_RELU = "leaky_relu"
+    LOG_SIGMOID = "log_sigmoid"
+    MISH = "mish"
+    SOFT_SHRINK = "soft_shrink"
+    SPARSE_PLUS = "sparse_plus"
+    SPARSE_SIGMOID = "sparse_sigmoid"
+    SQUAREPLUS = "squareplus"
+    TANH_SHRINK = "tanh_shrink"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 from converter.errors import InvalidProgramError
 from converter.ir.builtins import MORE_BUILTINS
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
-from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan, TfliteOp
+from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Array, Value
 
 
@@ -71,7 +71,7 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
 
 
 def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[Array]:
-    x, lengths, *initial = operands
+    x, lengths, mask, *initial = operands
     if x is None:
         raise InvalidProgramError(f"{op.name} has no input")
     steps = x if op.time_major else x.swapaxes(0, 1)
@@ -81,12 +81,21 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
         for given, size in zip(initial, op.cell.state_sizes, strict=True)
     ]
     outputs = np.zeros((time, batch, op.cell.output_size))
+    held = np.zeros((batch, op.cell.output_size))
     for t in range(time):
         output, new_state = step(op.cell, steps[t], state)
-        alive = np.ones(batch, bool) if lengths is None else t < lengths
-        outputs[t] = np.where(alive[:, None], output, 0.0)
+        alive = _alive(op, t, batch, lengths, mask)
+        skipped = held if mask is not None and op.masked_output is MaskedOutput.HELD else 0.0
+        outputs[t] = held = np.where(alive[:, None], output, skipped)
         state = [np.where(alive[:, None], new, old) for new, old in zip(new_state, state, strict=True)]
     return [outputs if op.time_major else outputs.swapaxes(0, 1), *state]
+
+
+def _alive(op: Recurrence, t: int, batch: int, lengths: Array | None, mask: Array | None) -> Array:
+    """Return which rows take step ``t``: bool [B]."""
+    if mask is not None:
+        return np.asarray(mask[t] if op.time_major else mask[:, t])
+    return np.ones(batch, bool) if lengths is None else np.asarray(t < lengths)
 
 
 def _evaluate_bidirectional(op: Bidirectional, operands: list[Array | None]) -> list[Array]:
@@ -94,7 +103,7 @@ def _evaluate_bidirectional(op: Bidirectional, operands: list[Array | None]) -> 
     x, lengths, *_ = operands
     forward = _evaluate_recurrence(op.forward, operands[:count])
     backward_x = None if x is None else _reversed(x, lengths, op.backward)
-    output, *state = _evaluate_recurrence(op.backward, [backward_x, lengths, *operands[count:]])
+    output, *state = _evaluate_recurrence(op.backward, [backward_x, lengths, None, *operands[count:]])
     return [*forward, _reversed(output, lengths, op.backward), *state]
 
 
@@ -239,6 +248,18 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.SILU: lambda x: x * _sigmoid(x),
     Activation.GELU: lambda x: 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),
     Activation.EXPONENTIAL: np.exp,
+    Activation.KERAS2_HARD_SIGMOID: lambda x: np.clip(0.2 * x + 0.5, 0.0, 1.0),
+    Activation.HARD_SHRINK: lambda x: np.where(np.abs(x) > 0.5, x, 0.0),
+    Activation.HARD_SILU: lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    Activation.HARD_TANH: lambda x: np.clip(x, -1.0, 1.0),
+    Activation.LEAKY_RELU: lambda x: np.where(x > 0.0, x, 0.2 * x),
+    Activation.LOG_SIGMOID: lambda x: -np.logaddexp(-x, 0.0),
+    Activation.MISH: lambda x: x * np.tanh(np.logaddexp(x, 0.0)),
+    Activation.SOFT_SHRINK: lambda x: np.where(np.abs(x) > 0.5, x - 0.5 * np.sign(x), 0.0),
+    Activation.SPARSE_PLUS: lambda x: np.where(x <= -1.0, 0.0, np.where(x < 1.0, 0.25 * (x + 1.0) ** 2, x)),
+    Activation.SPARSE_SIGMOID: lambda x: np.clip(0.5 * (x + 1.0), 0.0, 1.0),
+    Activation.SQUAREPLUS: lambda x: 0.5 * (x + np.sqrt(x * x + 4.0)),
+    Activation.TANH_SHRINK: lambda x: x - np.tanh(x),
 }
 
 

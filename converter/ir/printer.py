@@ -54,6 +54,8 @@ def _recurrence(op: Recurrence) -> str:
         parts.append(f"initial_state=({states})")
     if op.sequence_length is not None:
         parts.append(f"sequence_length=%{op.sequence_length.name}")
+    if op.mask is not None:
+        parts.append(f"mask=%{op.mask.name}, masked_output={op.masked_output.value}")
     if op.lowering is not None:
         parts.append(f"lowering={op.lowering.value}")
     return f"recurrence({', '.join(parts)})"

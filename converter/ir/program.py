@@ -21,6 +21,15 @@ class Lowering(Enum):
     UNROLLED = "unrolled"
 
 
+class MaskedOutput(Enum):
+    """What the output of a recurrence is at a masked step."""
+
+    HELD = "held"
+    """That of the step before, zero before the first step that is not masked."""
+
+    ZERO = "zero"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Recurrence:
     """A cell run over a sequence.
@@ -28,6 +37,9 @@ class Recurrence:
     ``x`` and ``output`` are [T, B, n] if ``time_major``, else [B, T, n]. ``initial_state`` and ``final_state``
     hold one entry per array of ``cell.state_sizes``, each [B, size]; an initial entry of None is zero.
     With ``sequence_length`` [B], a row past its length has output zero and keeps its state.
+
+    With ``mask`` (bool, [T, B] if ``time_major``, else [B, T]), a row keeps its state at every step where the mask
+    is False, wherever that is, and its output is as ``masked_output`` says. A recurrence has lengths or a mask.
     """
 
     name: str
@@ -40,6 +52,8 @@ class Recurrence:
     sequence_length: Value | None = None
     lowering: Lowering | None = None
     location: Location | None = None
+    mask: Value | None = None
+    masked_output: MaskedOutput = MaskedOutput.HELD
 
     @property
     def place(self) -> str:
@@ -64,7 +78,7 @@ class Recurrence:
     @property
     def operands(self) -> tuple[Value | None, ...]:
         """Every value the op reads."""
-        return (self.x, self.sequence_length, *self.initial_state)
+        return (self.x, self.sequence_length, self.mask, *self.initial_state)
 
     @property
     def results(self) -> tuple[Value, ...]:

@@ -21,10 +21,10 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
         return tuple(value if value is None else other.get(value, value) for value in values)
 
     if isinstance(op, Recurrence):
-        x, length = new((op.x, op.sequence_length))
+        x, length, mask = new((op.x, op.sequence_length, op.mask))
         if x is None:
             raise TypeError(f"{op.name} has no input")
-        return replace(op, x=x, sequence_length=length, initial_state=new(op.initial_state))
+        return replace(op, x=x, sequence_length=length, mask=mask, initial_state=new(op.initial_state))
     if isinstance(op, Bidirectional):
         forward, backward = rewire(op.forward, other), rewire(op.backward, other)
         if not (isinstance(forward, Recurrence) and isinstance(backward, Recurrence)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from converter.errors import InvalidProgramError
 from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan
-from converter.ir.types import Shape, Value
+from converter.ir.types import DType, Shape, Value
 
 
 def verify(program: Program, *, after: str) -> Program:
@@ -68,6 +68,18 @@ def _broken_op(op: Op) -> Iterator[str]:
                 yield from _mismatch(op, name, state, (None, size))
     if op.sequence_length is not None:
         yield from _mismatch(op, "sequence_length", op.sequence_length, (None,))
+    yield from _broken_mask(op)
+
+
+def _broken_mask(op: Recurrence) -> Iterator[str]:
+    mask = op.mask
+    if mask is None:
+        return
+    yield from _mismatch(op, "mask", mask, (None, None))
+    if mask.type.dtype is not DType.BOOL:
+        yield f"{op.name}: mask {mask.name} is {mask.type}, expected bool"
+    if op.sequence_length is not None:
+        yield f"{op.name} has both lengths and a mask"
 
 
 def _broken_scan(op: Scan) -> Iterator[str]:

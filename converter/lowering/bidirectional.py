@@ -6,11 +6,12 @@ both: backwards the padding comes first, and an LSTM that starts from zero does 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from converter.emit import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Bidirectional, LstmCell, Op, Recurrence, RnnCell, TfliteOp, Value
+from converter.ir import Array, Bidirectional, LstmCell, Op, Recurrence, RnnCell, TfliteOp, Value
 from converter.lowering.fused import (
     ACTIVATIONS,
     lstm_options,
@@ -20,7 +21,7 @@ from converter.lowering.fused import (
     write_states,
 )
 from converter.lowering.lengths import emit_final_state, mask_inputs, mask_lstm, measure
-from converter.lowering.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, RnnOperand
+from converter.lowering.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, LstmOperand, RnnOperand
 
 
 def lower_bidirectional(op: Bidirectional, taken: set[str]) -> list[Op]:
@@ -68,15 +69,12 @@ def _emit_lstm(
     place = BidirectionalLstmOperand
     operands: list[Value | None] = [None] * place.COUNT
     operands[place.INPUT] = op.x
-    for cell, offset, name in ((forward, place.FORWARD, "forward"), (backward, place.BACKWARD, "backward")):
-        for position, (weights, array) in lstm_weights(cell).items():
-            operands[position + offset] = emitter.weights(f"{name}/{weights}", array)
+    _add_weights(operands, lstm_weights(forward), place.FORWARD, "forward", emitter)
+    _add_weights(operands, lstm_weights(backward), place.BACKWARD, "backward", emitter)
     (operands[place.FORWARD_CELL_STATE], operands[place.FORWARD_OUTPUT_STATE]) = states[0]
     (operands[place.BACKWARD_CELL_STATE], operands[place.BACKWARD_OUTPUT_STATE]) = states[1]
-    _append(
-        "BIDIRECTIONAL_SEQUENCE_LSTM", operands, [op.output, output], "BidirectionalSequenceLSTMOptions",
-        lstm_options(op, forward), emitter,
-    )  # fmt: skip
+    options = lstm_options(op, forward)
+    _append("BIDIRECTIONAL_SEQUENCE_LSTM", operands, [op.output, output], options, emitter)
 
 
 def _emit_rnn(
@@ -85,29 +83,38 @@ def _emit_rnn(
     place = BidirectionalRnnOperand
     operands: list[Value | None] = [None] * place.COUNT
     operands[place.INPUT] = op.x
-    for cell, offset, name in ((forward, place.FORWARD, "forward"), (backward, place.BACKWARD, "backward")):
-        for position, (weights, array) in rnn_weights(cell).items():
-            operands[position + offset] = emitter.weights(f"{name}/{weights}", array)
+    _add_weights(operands, rnn_weights(forward), place.FORWARD, "forward", emitter)
+    _add_weights(operands, rnn_weights(backward), place.BACKWARD, "backward", emitter)
     (operands[RnnOperand.HIDDEN_STATE + place.FORWARD],) = states[0]
     (operands[RnnOperand.HIDDEN_STATE + place.BACKWARD],) = states[1]
-    options: dict[str, object] = {
-        "timeMajor": op.time_major,
-        "fusedActivationFunction": ACTIVATIONS[forward.activation],
-    }
-    _append(
-        "BIDIRECTIONAL_SEQUENCE_RNN", operands, [op.output, output], "BidirectionalSequenceRNNOptions", options,
-        emitter,
-    )  # fmt: skip
+    options = {"timeMajor": op.time_major, "fusedActivationFunction": ACTIVATIONS[forward.activation]}
+    _append("BIDIRECTIONAL_SEQUENCE_RNN", operands, [op.output, output], options, emitter)
+
+
+def _add_weights(
+    operands: list[Value | None],
+    weights: Mapping[LstmOperand, tuple[str, Array]] | Mapping[RnnOperand, tuple[str, Array]],
+    offset: int,
+    direction: str,
+    emitter: Emitter,
+) -> None:
+    for position, (name, array) in weights.items():
+        operands[position + offset] = emitter.weights(f"{direction}/{name}", array)
+
+
+_OPTIONS_TYPES: Mapping[str, str] = {
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
+    "BIDIRECTIONAL_SEQUENCE_RNN": "BidirectionalSequenceRNNOptions",
+}
 
 
 def _append(
     builtin: str,
     operands: list[Value | None],
     results: list[Value],
-    options_type: str,
-    options: dict[str, object],
+    options: Mapping[str, object],
     emitter: Emitter,
 ) -> None:
     """Append the op. Its two outputs stay apart: merged, the kernel is wrong for batch-major batches."""
     given = {**options, "mergeOutputs": False}
-    emitter.ops.append(TfliteOp(builtin, tuple(operands), tuple(results), options_type, given))
+    emitter.ops.append(TfliteOp(builtin, tuple(operands), tuple(results), _OPTIONS_TYPES[builtin], given))

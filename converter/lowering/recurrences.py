@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from converter.emit import Emitter, dims
-from converter.ir import DType, Recurrence, TensorType, Value
+from converter.ir import DType, MaskedOutput, Recurrence, TensorType, Value
 from converter.lowering.loop import Carried, Collected, Loop
 from converter.lowering.steps import emit_step, input_projection
 
@@ -16,25 +16,46 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
     ``output`` [T, B, n] receives the outputs by time; None if nobody reads them.
     """
     projection = input_projection(op.cell)
-    projected = emitter.fully_connected(op.x, projection.kernel, projection.bias, "projected_inputs")
-    xs = projected if op.time_major else emitter.transpose(projected, "projected_inputs_by_time")
+    # Before the product: the inputs are fewer numbers than all gates.
+    x = op.x if op.time_major else emitter.transpose(op.x, "inputs_by_time")
+    xs = emitter.fully_connected(x, projection.kernel, projection.bias, "projected_inputs")
     time, batch = emitter.dimension(xs, 0), emitter.dimension(xs, 1)
     kept, end = {"xs": xs}, time
     if op.sequence_length is not None:
         longest = emitter.reduce_max(op.sequence_length, 0, "longest")
         kept["lengths"], end = op.sequence_length, emitter.minimum(time, longest, "end")
+    if op.mask is not None:
+        by_time = op.mask if op.time_major else emitter.transpose(op.mask, "mask_by_time")
+        kept["mask"] = emitter.expand_dims(by_time, 2, "mask_rows")
     rows, size = dims(xs)[1], op.cell.output_size
     part = TensorType(DType.FLOAT32, (rows, size))
-    states = zip(op.initial_state, op.cell.state_sizes, strict=True)
+    starts = zip(op.initial_state, op.cell.state_sizes, strict=True)
+    states = [_initial_state(emitter, given, batch, (rows, size)) for given, size in starts]
+    finals = op.final_state
+    # A row that started from zero needs no output to hold at first: until its first step its state is the same.
+    holds = op.mask is not None and op.masked_output is MaskedOutput.HELD and op.initial_state[-1] is not None
+    if holds and output is not None:
+        held = _initial_state(emitter, None, batch, (rows, size))
+        states.append(held)
+        finals = (*finals, Value(emitter.name("last_output"), held.type))
+
+    count = len(op.final_state)
 
     def step(
         inner: Emitter, t: Value, at: Carried, states: Sequence[Value]
     ) -> tuple[Sequence[Value], Sequence[Value]]:
-        made, new = emit_step(inner, op.cell, inner.gather(at["xs"], t, "x"), states)
+        own, last = states[:count], states[count:]
+        made, new = emit_step(inner, op.cell, inner.gather(at["xs"], t, "x"), own)
         if "lengths" in at:
             alive = inner.expand_dims(inner.less(t, at["lengths"], "alive"), 1, "alive_rows")
-            new = [inner.select(alive, fresh, kept) for fresh, kept in zip(new, states, strict=True)]
+            new = [inner.select(alive, fresh, kept) for fresh, kept in zip(new, own, strict=True)]
             made = inner.select(alive, made, inner.zeros_like(made))
+        if "mask" in at:
+            alive = inner.gather(at["mask"], t, "alive")
+            new = [inner.select(alive, fresh, kept) for fresh, kept in zip(new, own, strict=True)]
+            made = _masked_output(inner, op, alive, made, last[0] if last else new[-1])
+        if last:
+            new = [*new, made]
         return [] if output is None else [made], new
 
     return Loop(
@@ -42,12 +63,19 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
         time,
         end,
         kept,
-        tuple(_initial_state(emitter, given, batch, (rows, size)) for given, size in states),
-        op.final_state,
+        tuple(states),
+        finals,
         () if output is None else (Collected(part, (batch, emitter.integer(size)), output),),
         step,
         ends_itself=True,
     )
+
+
+def _masked_output(emitter: Emitter, op: Recurrence, alive: Value, output: Value, held: Value) -> Value:
+    """Emit the output of a step that some rows may skip."""
+    if op.masked_output is MaskedOutput.ZERO:
+        held = emitter.zeros_like(output)
+    return emitter.select(alive, output, held)
 
 
 def _initial_state(emitter: Emitter, given: Value | None, batch: Value, shape: tuple[int | None, int]) -> Value:

@@ -75,14 +75,14 @@ def _rejections(program: Program) -> Iterator[Rejection]:
     backward: set[Value] = set()
     for op in program.main.ops:
         reverses = isinstance(op, TfliteOp) and op.builtin in _BACKWARD
-        if not isinstance(op, TfliteOp):
+        if isinstance(op, Recurrence | Scan):
             read = (op.x,) if isinstance(op, Recurrence) else op.sequences
             yield from _steps_rejections(op, is_backward=bool(backward.intersection(read)))
         if reverses or backward.intersection(op.operands):
             backward.update(op.results)
     for graph in program.graphs[1:]:
         for inner in graph.ops:
-            if not isinstance(inner, TfliteOp):
+            if isinstance(inner, Recurrence | Scan):
                 yield Rejection(
                     "streaming-in-control-flow",
                     inner.place,

@@ -40,6 +40,8 @@ def fused_rejections(op: Recurrence, unsettled: Op | None, rules: Rules, *, is_m
     yield from _type_rejections(op)
     yield from _shape_rejections(op, unsettled)
     yield from _target_rejections(op, rules)
+    if op.mask is not None:
+        yield from _mask_rejections(op)
     if not is_main:
         yield from _nesting_rejections(op)
     yield from _cell_rejections(op)
@@ -131,6 +133,16 @@ def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejectio
             f"the batch is unknown, and {unsettled.name} is sized while the model runs, maybe before the fused op",
             "fix the batch in the input signature, or reshape with constant shapes (one -1 is fine)",
         )
+
+
+def _mask_rejections(op: Recurrence) -> Iterator[Rejection]:
+    # A fused op can be made to ignore the steps at either end of a row, but a mask may have gaps, too.
+    yield Rejection(
+        "mask-no-fused-op",
+        op.place,
+        "its steps are masked, and no fused op skips steps in the middle of a row",
+        "leave out Masking and mask_zero, or give the lengths of the rows (sequence_length of dynamic_rnn)",
+    )
 
 
 def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:

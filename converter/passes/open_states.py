@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from converter.flatbuffer import unique_name
-from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, TfliteOp, Value
+from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, Value
 from converter.passes.zeros import is_zero
 
 _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
@@ -38,7 +38,7 @@ def open_states(program: Program) -> Iterator[OpenState]:
     taken_inputs = set(signature.inputs)
     taken_values = {value.name for value in main.values()}
     producers = main.producers()
-    for number, op in enumerate(op for op in main.ops if not isinstance(op, TfliteOp)):
+    for number, op in enumerate(op for op in main.ops if isinstance(op, Recurrence | Scan)):
         states = zip(_parts(op), op.initial_state, op.final_state, strict=True)
         for index, (part, given, final) in enumerate(states):
             if not _is_open(op, given, producers):
@@ -56,7 +56,7 @@ def open_states(program: Program) -> Iterator[OpenState]:
 def start_from(ops: Iterable[Op], states: Iterable[OpenState]) -> tuple[Op, ...]:
     """Return ``ops`` with each of ``states`` starting from its ``initial``."""
     starts = {state.final: state.initial for state in states}
-    return tuple(op if isinstance(op, TfliteOp) else _given(op, starts) for op in ops)
+    return tuple(_given(op, starts) if isinstance(op, Recurrence | Scan) else op for op in ops)
 
 
 def all_given(program: Program) -> bool:

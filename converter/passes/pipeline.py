@@ -22,6 +22,7 @@ from converter.passes.open_states import all_given
 from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.raise_loops import loops_raised, raise_loops
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
+from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
 
@@ -64,9 +65,12 @@ STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
 
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes that settle how each recurrence is lowered."""
+    """Return the passes that settle the signature, and how each recurrence is lowered."""
+    names = dict(options.rename)
     return (
         *STATE_PASSES[options.state],
+        # After the states: those have names, too.
+        Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 import tflite_rnn as rnn
-from converter.convert import open_source
+from converter.flatbuffer import read_model
 from converter.importers.tf_function import flatten_function
 from converter.options import SourceOptions
+from converter.sources import open_source
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -429,3 +430,13 @@ def test_check_takes_a_plain_function_and_a_path(tmp_path: Path, pool: WorkerPoo
     flat = flatten_function(model)
     report = rnn.check(path, flat.__call__, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
+
+
+def test_input_shapes_fix_what_the_signature_leaves_open() -> None:
+    network = function(rnn.LSTMCell(4))
+    converted = rnn.convert(network, input_shapes={"x": (5, 1, 3)}, target="tflm")
+    assert read_model(converted.model).main.inputs[0].type.shape == (5, 1, 3)
+    with pytest.raises(rnn.SourceError, match=r"the shape \(5, 1, 4\) of x contradicts its own"):
+        rnn.convert(network, input_shapes={"x": (5, 1, 4)})
+    with pytest.raises(rnn.SourceError, match="no input is called y; its inputs are x"):
+        rnn.convert(network, input_shapes={"y": (1,)})

@@ -143,3 +143,16 @@ def test_a_cell_that_no_fused_op_computes_becomes_a_loop_that_says_why():
         function = network(cell, lengths=False, stateful=False, time_major=True)
         (record,) = compile_program(import_tflite(function.to_tflite(), source="test")).report.lowerings
         assert (record.lowering, [reason.rule for reason in record.refused]) == ("while", [rule])
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_a_number_of_steps_that_is_known_stays_known(steps):
+    cell = nn.LSTMCell(3)
+    spec = tf.TensorSpec([steps, 2, 4], tf.float32, name="x")
+    function = tf.function(
+        lambda x: {"y": nn.dynamic_rnn(cell, x, dtype=tf.float32, time_major=True)[0]}, input_signature=[spec]
+    )
+    cell.ensure_built(tf.TensorSpec([None, 4], tf.float32))
+    program = import_tflite(flatten_function(function).to_tflite(), source="test")
+    (recurrence,) = program.recurrences()
+    assert recurrence.output.type.shape == (steps, 2, 3)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tflite_rnn as rnn
-from converter.convert import open_source
 from converter.importers.source import format_of
 from converter.options import SourceOptions
+from converter.sources import open_source
 from tests.frozen_graphs import DEPTH, frozen, frozen_lstm
 from tflite_rnn.runtime import RUNTIMES, WorkerPool
 
@@ -169,11 +169,11 @@ NOISE = np.random.default_rng(0).bytes(400)
 ALIENS = {
     "random bytes": ("a.pb", NOISE, "not a frozen graph: it is no GraphDef, or it is damaged or truncated"),
     "random .tflite": ("a.tflite", NOISE, "not a TFLite model"),
-    "text": ("a.pb", b"node {\n}\n", "a text file; expected a SavedModel directory, a frozen graph"),
+    "text": ("a.pb", b"node {\n}\n", "a text file; expected a SavedModel directory, a Keras file"),
     "nothing": ("a.pb", b"", "an empty file"),
     "a part of a SavedModel": ("saved_model.pb", NOISE, "a part of a SavedModel; give its directory"),
-    "HDF5": ("a.pb", b"\x89HDF\r\n\x1a\n" + NOISE, "a Keras model file; load it"),
-    "a Keras archive": ("a.keras", _zip("config.json", "metadata.json"), "a Keras model file; load it"),
+    "HDF5": ("a.pb", b"\x89HDF\r\n\x1a\n" + NOISE, "not a Keras model, or damaged"),
+    "a Keras archive": ("a.keras", _zip("config.json", "metadata.json"), "not a Keras model, or damaged"),
     "a zip": ("a.pb", _zip("readme"), "a zip archive"),
 }
 

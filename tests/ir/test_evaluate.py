@@ -19,6 +19,7 @@ from converter.ir import (
     LayerNorm,
     LayerNormLstmCell,
     LstmCell,
+    MaskedOutput,
     Program,
     Recurrence,
     RnnCell,
@@ -32,6 +33,7 @@ from tests.programs import (
     gru_cell,
     layer_norm_lstm_cell,
     lstm_cell,
+    masked,
     program,
     random_inputs,
     recurrence,
@@ -54,6 +56,18 @@ SCALAR: dict[Activation, Callable[[float], float]] = {
     Activation.SILU: lambda v: v / (1 + math.exp(-v)),
     Activation.GELU: lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2))),
     Activation.EXPONENTIAL: math.exp,
+    Activation.KERAS2_HARD_SIGMOID: lambda v: min(1.0, max(0.0, v / 5 + 0.5)),
+    Activation.HARD_SHRINK: lambda v: v if abs(v) > 0.5 else 0.0,
+    Activation.HARD_SILU: lambda v: v * min(1.0, max(0.0, v / 6 + 0.5)),
+    Activation.HARD_TANH: lambda v: min(1.0, max(-1.0, v)),
+    Activation.LEAKY_RELU: lambda v: v if v > 0 else v / 5,
+    Activation.LOG_SIGMOID: lambda v: -math.log(1 + math.exp(-v)),
+    Activation.MISH: lambda v: v * math.tanh(math.log(1 + math.exp(v))),
+    Activation.SOFT_SHRINK: lambda v: v - math.copysign(0.5, v) if abs(v) > 0.5 else 0.0,
+    Activation.SPARSE_PLUS: lambda v: 0.0 if v <= -1 else (v if v >= 1 else (v + 1) ** 2 / 4),
+    Activation.SPARSE_SIGMOID: lambda v: 0.0 if v <= -1 else (1.0 if v >= 1 else (v + 1) / 2),
+    Activation.SQUAREPLUS: lambda v: (v + math.sqrt(v * v + 4)) / 2,
+    Activation.TANH_SHRINK: lambda v: v - math.tanh(v),
 }
 
 
@@ -278,6 +292,31 @@ def test_rows_past_their_length_give_zero_and_keep_their_state() -> None:
     assert not got["rnn_outputs"][:, 1].any()
     assert not got["rnn_state_0"][1].any()
     assert got["rnn_outputs"][4, 2].all()
+
+
+@pytest.mark.parametrize("time_major", [True, False])
+def test_a_masked_step_is_no_step(time_major: bool) -> None:
+    source = masked([lstm_cell()], time_major=time_major)
+    x = np.random.default_rng(0).standard_normal((6, 1, 3))
+    mask = np.array([False, True, True, False, True, False])[:, None]
+    inputs = {"x": x, "mask": mask} if time_major else {"x": x.swapaxes(0, 1), "mask": mask.T}
+    got = evaluate(source, inputs)
+    taken = evaluate(stack([lstm_cell()]), {"x": x[mask[:, 0]]})
+    outputs = got["rnn_0_outputs"] if time_major else got["rnn_0_outputs"].swapaxes(0, 1)
+    np.testing.assert_allclose(outputs[mask], taken["layer_0_outputs"][:, 0], rtol=1e-12)
+    np.testing.assert_allclose(got["rnn_0_state_0"], taken["layer_0_state_0"], rtol=1e-12)
+    np.testing.assert_array_equal(outputs[3], outputs[2])
+    assert not outputs[0].any()
+
+
+def test_masked_outputs_are_held_or_zero_and_never_the_initial_state() -> None:
+    x, mask, state = np.ones((3, 1, 3)), np.array([[False], [True], [False]]), np.full((1, 4), 0.5)
+    for kind, last in ((MaskedOutput.HELD, True), (MaskedOutput.ZERO, False)):
+        source = masked([rnn_cell()], masked_output=kind, given_state=True)
+        outputs = evaluate(source, {"x": x, "mask": mask, "s0_0": state})["rnn_0_outputs"]
+        assert not outputs[0].any()
+        assert outputs[1].any()
+        assert outputs[2].any() == last
 
 
 def test_padding_that_is_not_a_number_stays_out_of_the_state() -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Op, Program, Recurrence, Signature, TfliteOp, Value, format_program, verify
-from tests.programs import lstm_cell, recurrence, rnn_cell, stack, tensor
+from converter.ir import DType, Graph, Op, Program, Recurrence, Signature, TfliteOp, Value, format_program, verify
+from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
 
 X = tensor("x", None, None, 3)
 
@@ -57,6 +57,15 @@ def test_inputs_of_another_depth_than_the_cell_are_found() -> None:
 def test_a_missing_state_is_found() -> None:
     op: Recurrence = replace(recurrence(lstm_cell(), X), initial_state=(None,))
     broken([op], [op.output], "1 arrays of initial_state, its cell has 2")
+
+
+def test_a_mask_that_is_not_of_bools_or_beside_lengths_is_found() -> None:
+    lengths = tensor("lengths", None, dtype=DType.INT32)
+    op: Recurrence = replace(recurrence(lstm_cell(), X, sequence_length=lengths), mask=tensor("mask", None, 3))
+    with pytest.raises(InvalidProgramError) as caught:
+        verify(program([X, lengths, tensor("mask", None, 3)], [op], [op.output]), after="test")
+    for words in ("mask mask is float32[?,3], expected bool", "has both lengths and a mask"):
+        assert words in str(caught.value)
 
 
 def test_a_signature_of_other_length_is_found() -> None:

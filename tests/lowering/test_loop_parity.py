@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.ir import Activation, Array, Cell, Lowering, Program, evaluate
+from converter.ir import Activation, Array, Cell, Lowering, MaskedOutput, Program, evaluate
 from converter.lowering.loop import BLOCK, LARGE
 from converter.options import ConvertOptions
 from tests.programs import (
     gru_cell,
     layer_norm_lstm_cell,
     lstm_cell,
+    masked,
     program,
     random_inputs,
     recurrence,
@@ -89,6 +90,26 @@ def test_every_activation_is_exact(activation: Activation, pool: WorkerPool) -> 
 def test_fixed_shapes_are_exact(time: int, time_major: bool, pool: WorkerPool) -> None:
     source = stack([lstm_cell()], time=time, batch=2, time_major=time_major)
     check(source, cases_of(source, time=time, batch=2), pool)
+
+
+@pytest.mark.parametrize("masked_output", MaskedOutput)
+@pytest.mark.parametrize("time_major", [True, False], ids=["time", "batch"])
+@pytest.mark.parametrize("given_state", [False, True], ids=["zero", "given"])
+def test_masks_are_exact_wherever_they_are(
+    given_state: bool, time_major: bool, masked_output: MaskedOutput, pool: WorkerPool
+) -> None:
+    cells: list[Cell] = [lstm_cell(projection=3, units=5), gru_cell()]
+    source = masked(cells, masked_output=masked_output, time_major=time_major, given_state=given_state)
+    rng = np.random.default_rng(6)
+    cases = []
+    for time, batch in SIZES:
+        inputs = random_inputs(
+            rng, stack(cells, time_major=time_major, given_state=given_state), time=time, batch=batch
+        )
+        mask = rng.random(inputs["x"].shape[:2]) < 0.6
+        mask[:, -1] = False
+        cases.append({**inputs, "mask": mask})
+    check(source, cases, pool)
 
 
 @pytest.mark.parametrize("loop_first", [True, False])

@@ -40,8 +40,8 @@ def converted(graph: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def original(graph: Path) -> Any:
-    from converter.convert import open_source
     from converter.options import SourceOptions
+    from converter.sources import open_source
 
     return open_source(graph, SourceOptions(constants=cutkum.CONSTANTS))
 

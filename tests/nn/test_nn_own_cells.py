@@ -138,7 +138,7 @@ def test_what_depends_on_inputs_alone_is_computed_once():
 
 
 def test_no_fused_op_computes_it():
-    with pytest.raises(rnn.ConversionError, match="unknown-cell"):
+    with pytest.raises(rnn.ConversionError, match="known-cells"):
         rnn.convert(network(Leaky(), [4], lengths=False, sizes=(None, None)), lowering="fused")
 
 

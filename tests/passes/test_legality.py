@@ -26,7 +26,17 @@ from converter.ir import (
 )
 from converter.options import ConvertOptions
 from converter.passes.dynamic_shapes import SETTLED
-from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, stack, tensor
+from tests.programs import (
+    gru_cell,
+    layer_norm_lstm_cell,
+    lstm_cell,
+    masked,
+    program,
+    recurrence,
+    rnn_cell,
+    stack,
+    tensor,
+)
 
 REFUSED: dict[str, tuple[Cell, str, str]] = {
     "linear LSTM": (lstm_cell(activation=Activation.LINEAR), "lstm-activation", "no linear activation"),
@@ -58,6 +68,11 @@ def rejections(source: Program, options: ConvertOptions = FUSED) -> list[tuple[s
         compile_program(source, options)
     assert all(rejection.hint and rejection.op for rejection in caught.value.rejections)
     return [(rejection.rule, rejection.detail) for rejection in caught.value.rejections]
+
+
+def test_a_masked_recurrence_is_a_loop() -> None:
+    assert rejections(masked([lstm_cell()]))[0][0] == "mask-no-fused-op"
+    assert "WHILE" in compile_program(masked([lstm_cell()])).report.op_counts
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.convert import import_source, open_source
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Graph, Program, Scan, Signature, TfliteOp, constant, evaluate
 from converter.options import SourceOptions
 from converter.passes.pipeline import DEAD_CODE, FOLD_DROPOUT, RAISE_LOOPS, run_passes
+from converter.sources import import_source, open_source
 from tests.frozen_graphs import frozen_lstm
 from tests.programs import tensor
 

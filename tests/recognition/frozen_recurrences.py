@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tests.frozen_graphs import control_flow_v1
 
 DEPTH, UNITS = 5, 4
 BATCH, TIME = 3, 6
@@ -19,7 +20,8 @@ BATCH, TIME = 3, 6
 class Variant:
     """One graph: its cell, how dynamic_rnn runs it, and what should be recognised.
 
-    ``cells`` are the words of the recognised cells, one per recurrence; ``fused`` is how many become fused ops.
+    ``cells`` are the words of the recognised cells, one per recurrence; ``fused`` is how many become fused ops, of
+    one direction or two.
     """
 
     cell: Callable[[Any], Any]
@@ -173,25 +175,12 @@ def _several() -> dict[str, Variant]:
     }
 
 
-@contextmanager
-def _control_flow_v1() -> Iterator[None]:
-    import tensorflow as tf
-
-    was_enabled = tf.compat.v1.control_flow_v2_enabled()
-    tf.compat.v1.disable_control_flow_v2()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            tf.compat.v1.enable_control_flow_v2()
-
-
 def write_frozen(variant: Variant, path: Path) -> tuple[list[str], list[str]]:
     """Write the graph of ``variant``; return the names of its inputs and outputs."""
     import tensorflow as tf
 
     tf1 = tf.compat.v1
-    with _control_flow_v1(), warnings.catch_warnings(), tf.Graph().as_default() as graph:
+    with control_flow_v1(), warnings.catch_warnings(), tf.Graph().as_default() as graph:
         warnings.simplefilter("ignore")
         inputs, outputs = _build(tf, variant)
         rng = np.random.default_rng(3)

@@ -131,10 +131,14 @@ def _stacked(sink: tf.TensorArray, spec: OutputSpec, steps: int | Tensor, batch:
     """Stack a TensorArray that is a TensorList, whose elements' shape may be told when it runs."""
     if not spec.shape[1:].is_fully_defined():
         return sink.stack()
+    known = isinstance(steps, int)
     stacked = tf.raw_ops.TensorListStack(
-        input_handle=sink.flow, element_shape=tf.stack([batch, *spec.shape[1:]]), element_dtype=spec.dtype
+        input_handle=sink.flow,
+        element_shape=tf.stack([batch, *spec.shape[1:]]),
+        element_dtype=spec.dtype,
+        num_elements=steps if known else -1,  # what set_shape says is lost when the graph is saved
     )
-    stacked.set_shape([steps if isinstance(steps, int) else None, *spec.shape])
+    stacked.set_shape([steps if known else None, *spec.shape])
     return stacked
 
 

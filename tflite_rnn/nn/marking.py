@@ -141,6 +141,11 @@ def _recur(recurrence: Recurrence, operands: Operands) -> list[Tensor]:
         sequence_length=operands.sequence_length,
         options=recurrence.options,
     )
+    # Shapes said once more, by the input's: a graph that is specialised to known sizes knows the results', too.
+    time, batch = dimension(inputs, 0), dimension(inputs, 1)
+    outputs = tf.reshape(outputs, [time, batch, recurrence.output_size])
+    sizes = zip(final_state, recurrence.state_sizes, strict=True)
+    final_state = [tf.reshape(part, [batch, size]) for part, size in sizes]
     return [outputs if time_major else tf.transpose(outputs, [1, 0, 2]), *final_state]
 
 

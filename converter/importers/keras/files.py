@@ -1,0 +1,170 @@
+"""Keras models in files: ``.keras`` archives and HDF5, read by the Keras that reads them as they were meant."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converter.errors import SourceError
+from converter.importers.keras.models import from_keras_model
+from converter.importers.keras.stored_config import Json, check_safe, for_keras2
+from converter.importers.tf_function import FlatFunction
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+DAMAGE = (
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What Keras raises for a file that is damaged, or that it does not know what to make of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredModel:
+    """A Keras file, its configuration read: ``keras_version`` wrote it."""
+
+    path: Path
+    config: Json
+    keras_version: str
+
+    @property
+    def is_hdf5(self) -> bool:
+        """Whether the file is HDF5, and not an archive."""
+        return self.path.suffix.lower() in HDF5_SUFFIXES
+
+    @property
+    def is_for_keras2(self) -> bool:
+        """Whether only Keras 2 reads the file as it was meant."""
+        # Keras 3 knows neither all their options (time_major) nor the names of their weights, and it computes
+        # another hard_sigmoid.
+        return int(self.keras_version.partition(".")[0]) < 3
+
+
+def load_keras_file(
+    path: Path, *, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> FlatFunction:
+    """Return the function of the model in a ``.keras`` or HDF5 file, its recurrent layers marked.
+
+    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` nothing
+    that is in the file is run: neither code of Lambda layers nor modules that are not Keras' own. What is in
+    ``custom_objects`` is trusted.
+
+    Raises:
+        SourceError: the file is missing, damaged, holds no model, would run code, or needs tf_keras, which is not
+            installed.
+        ConversionError: see `from_keras_model`.
+    """
+    stored = _read(path)
+    objects = dict(custom_objects or {})
+    if safe_mode:
+        check_safe(stored.config, str(path), objects)
+    try:
+        model = _load(stored, objects, safe_mode=safe_mode)
+    except DAMAGE as error:
+        raise SourceError(f"{path}: Keras cannot load this model: {_first_line(error)}") from error
+    return from_keras_model(model)
+
+
+def _read(path: Path) -> StoredModel:
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file or directory")
+    read = _read_hdf5 if path.suffix.lower() in HDF5_SUFFIXES else _read_archive
+    config, version = read(path)
+    if not version[:1].isdigit():
+        raise SourceError(f"{path}: the file does not say which Keras wrote it, but {version!r:.40}")
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise SourceError(f"{path}: not a Keras model: its configuration is that of none")
+    return StoredModel(path, config, version)
+
+
+def _read_archive(path: Path) -> tuple[Json, str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+            metadata = json.loads(archive.read("metadata.json"))
+        return config, str(metadata["keras_version"])
+    except DAMAGE as error:
+        raise SourceError(
+            f"{path}: not a Keras model, or damaged: a .keras file is a zip archive with config.json and "
+            f"metadata.json ({_first_line(error)})"
+        ) from error
+
+
+def _read_hdf5(path: Path) -> tuple[Json, str]:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = {name: file.attrs[name] for name in file.attrs}
+            is_weights = (
+                "layer_names" in attributes or "layers" in file or "_layer_checkpoint_dependencies" in file
+            )
+    except DAMAGE as error:
+        raise SourceError(f"{path}: not an HDF5 file, or damaged: {_first_line(error)}") from error
+    if "model_config" in attributes:
+        try:
+            return json.loads(_text(attributes["model_config"])), _text(attributes.get("keras_version", "1"))
+        except ValueError as error:
+            raise SourceError(f"{path}: damaged: its model_config is no JSON: {error}") from error
+    if is_weights:
+        raise SourceError(
+            f"{path}: the file holds weights only, no model: build the model in Python, load_weights() the file, "
+            "and convert the model"
+        )
+    raise SourceError(f"{path}: an HDF5 file, but not a Keras model: it has no model_config")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _load(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: bool) -> Any:
+    if stored.is_for_keras2:
+        _check_keras2(stored)
+        return _load_with_keras2(stored, custom_objects, safe_mode=safe_mode)
+    import keras
+
+    return keras.models.load_model(
+        str(stored.path), custom_objects=custom_objects, compile=False, safe_mode=safe_mode
+    )
+
+
+def _check_keras2(stored: StoredModel) -> None:
+    if importlib.util.find_spec("tf_keras") is None:
+        raise SourceError(
+            f"{stored.path}: of Keras {stored.keras_version}, and Keras 3 would not read it as it was meant: "
+            "pip install tf_keras"
+        )
+
+
+def _load_with_keras2(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: bool) -> Any:
+    import tf_keras
+
+    path = str(stored.path)
+    if not stored.is_hdf5:
+        return tf_keras.models.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe_mode)
+    with tf_keras.utils.custom_object_scope(custom_objects):
+        model = tf_keras.models.model_from_config(for_keras2(stored.config))
+    # This also turns weights in cuDNN's layout into that of the ordinary layers.
+    model.load_weights(path)
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.300}"

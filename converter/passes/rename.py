@@ -1,0 +1,41 @@
+"""rename: inputs and outputs of the signature get the names that the user wants for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from converter.errors import TfliteRnnError
+from converter.ir import Program
+
+
+def rename(program: Program, names: Mapping[str, str]) -> Program:
+    """Replace the names of inputs and outputs that are keys of ``names``.
+
+    Raises TfliteRnnError for a key that names no input and no output, or for names that collide.
+    """
+    if not names:
+        return program
+    signature = program.signature
+    known = (*signature.inputs, *signature.outputs)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise TfliteRnnError(
+            f"cannot rename {', '.join(unknown)}: the model's inputs are {', '.join(signature.inputs)}, "
+            f"its outputs {', '.join(signature.outputs)}"
+        )
+    inputs, outputs = (
+        tuple(names.get(name, name) for name in side) for side in (signature.inputs, signature.outputs)
+    )
+    for what, side in (("inputs", inputs), ("outputs", outputs)):
+        repeated = sorted({name for name in side if side.count(name) > 1})
+        if repeated:
+            raise TfliteRnnError(f"renamed so, two {what} would be called {', '.join(repeated)}")
+    renamed = replace(signature, inputs=inputs, outputs=outputs)
+    others = (other for other in program.signatures if other is not signature)
+    return replace(program, signatures=(renamed, *others))
+
+
+def renamed(program: Program, names: Mapping[str, str]) -> bool:
+    """True if every name is the new one."""
+    return not names or set(names.values()) <= {*program.signature.inputs, *program.signature.outputs}
