@@ -38,8 +38,9 @@ test: $(INSTALLED)  ## the tests, wide matrices sampled
 test-all: $(INSTALLED)  ## the tests, wide matrices in full
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-fuzz: $(INSTALLED)  ## random programs on real interpreters: make fuzz N=5000
-	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest tests/lowering/test_random_programs.py
+fuzz: $(INSTALLED)  ## random programs and networks on real interpreters: make fuzz N=5000
+	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest --hypothesis-show-statistics \
+		tests/lowering/test_random_programs.py tests/nn/test_nn_random_networks.py
 
 lint: $(INSTALLED)  ## style, and formatting unchanged
 	$(BIN)/ruff check .

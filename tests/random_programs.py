@@ -24,7 +24,6 @@ from converter.ir import (
     GruCell,
     LayerNormLstmCell,
     Lowering,
-    LstmCell,
     Program,
     Recurrence,
     RnnCell,
@@ -119,6 +118,7 @@ class Draft:
     emitter: Emitter
     causal: bool
     learned: bool
+    fusable: bool
     inputs: list[Value] = field(default_factory=list)
     sequences: list[tuple[Value, bool]] = field(default_factory=list)
     states: list[Value] = field(default_factory=list)
@@ -130,6 +130,28 @@ class Draft:
 
 
 # --- cells -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def fusable_cells(draw: st.DrawFn, depth: int) -> Cell:
+    """Cells that a fused op computes: of one loop in a graph of open sizes all others become loops."""
+    seed, units = draw(st.integers(0, 99)), draw(st.integers(1, 6))
+    activation = draw(st.sampled_from([Activation.TANH, Activation.TANH, Activation.RELU6]))
+    if draw(st.booleans()):
+        return rnn_cell(units=units, depth=depth, activation=activation, seed=seed)
+    clips = st.sampled_from([None, None, 0.05, 0.5, 3.0])
+    return lstm_cell(
+        units=units,
+        depth=depth,
+        projection=draw(st.one_of(st.none(), st.integers(1, units))),
+        peephole=draw(st.booleans()),
+        cifg=draw(st.booleans()),
+        activation=activation,
+        cell_clip=draw(clips),
+        projection_clip=draw(clips),
+        forget_bias=draw(st.sampled_from([0.0, 1.0])),
+        seed=seed,
+    )
 
 
 @st.composite
@@ -288,8 +310,8 @@ def own_step(draw: st.DrawFn, draft: Draft, number: int) -> None:
     x, time_major = draw(st.sampled_from(draft.sequences[::-1]))
     emitter = draft.emitter
     by_time = x if time_major else emitter.transpose(x, f"by_time_{number}")
-    cell = draw(cells(_depth(x)))
-    is_known = draw(st.booleans())
+    cell = draw((fusable_cells if draft.fusable else cells)(_depth(x)))
+    is_known = draft.fusable or draw(st.booleans())
     body = _body_of_cell(cell, draft.layout.batch) if is_known else _body_of_its_own(_depth(x), draft.layout.batch)
     sizes = [_depth(value) for value in body.inputs[1:-1]]
     name = f"scan_{number}"
@@ -383,7 +405,7 @@ def _recurrence(
     lengths: Value | None,
     cell: Cell | None = None,
 ) -> Recurrence:
-    cell = draw(cells(_depth(x))) if cell is None else cell
+    cell = draw((fusable_cells if draft.fusable else cells)(_depth(x))) if cell is None else cell
     return recurrence(
         cell,
         x,
@@ -431,9 +453,11 @@ LAYERS: tuple[Layer, ...] = (*CAUSAL, forward, both, backward)
 
 
 @st.composite
-def programs(draw: st.DrawFn, layout: Layout, *, causal: bool, learned: bool = True) -> tuple[Program, dict[str, int]]:
+def programs(
+    draw: st.DrawFn, layout: Layout, *, causal: bool, learned: bool = True
+) -> tuple[Program, dict[str, int]]:
     """A graph of one to four layers, of which some outputs and final states are read; and their axes of time."""
-    draft = Draft(layout, Emitter("net", set()), causal, learned)
+    draft = Draft(layout, Emitter("net", set()), causal, learned, draw(st.booleans()))
     x = layout.sequence("x", draw(st.integers(1, 5)))
     draft.inputs.append(x)
     draft.sequences.append((x, layout.time_major))
@@ -480,9 +504,7 @@ def compilations(draw: st.DrawFn) -> Compilation:
     return Compilation(source, options, layout, tuple(cases), axes)
 
 
-def _arrays(
-    source: Program, layout: Layout, time: int, batch: int, seed: int, *, dirty: bool
-) -> dict[str, Array]:
+def _arrays(source: Program, layout: Layout, time: int, batch: int, seed: int, *, dirty: bool) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     reverses = any(isinstance(op, TfliteOp) and op.builtin == "REVERSE_SEQUENCE" for op in source.ops())
     case: dict[str, Array] = {}

@@ -243,7 +243,7 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.SELU: lambda x: (
         1.0507009873554805 * np.where(x > 0.0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)))
     ),
-    Activation.SOFTPLUS: lambda x: np.logaddexp(x, 0.0),
+    Activation.SOFTPLUS: lambda x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
     Activation.SOFTSIGN: lambda x: x / (1.0 + np.abs(x)),
     Activation.SILU: lambda x: x * _sigmoid(x),
     Activation.GELU: lambda x: 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),

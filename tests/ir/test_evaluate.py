@@ -347,3 +347,8 @@ def test_an_op_that_the_evaluator_does_not_know_is_an_error() -> None:
     graph = Graph("main", (x,), (y,), (TfliteOp("FLOOR_MOD", (x,), (y,)),))
     with pytest.raises(InvalidProgramError, match="does not know FLOOR_MOD, needed for y"):
         evaluate(Program((graph,), (Signature("s", ("x",), ("y",)),)), {"x": np.zeros(2)})
+
+
+@pytest.mark.parametrize("activation", Activation)
+def test_no_activation_warns_of_what_is_not_a_number(activation: Activation) -> None:
+    assert np.isnan(activate(activation, np.array([np.nan]))).all()

@@ -7,8 +7,20 @@ import pytest
 
 from converter.convert import Converted, compile_program
 from converter.errors import TfliteRnnError
-from converter.ir import Array, Lowering, Program, constant, evaluate
+from converter.ir import (
+    Array,
+    DType,
+    Graph,
+    Lowering,
+    Program,
+    Scan,
+    Signature,
+    TfliteOp,
+    constant,
+    evaluate,
+)
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.expose_state import expose_state
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool
 
@@ -59,6 +71,18 @@ def test_a_name_that_is_taken_by_something_else_is_left_to_it() -> None:
     inputs, outputs = names(explicit(program([x], [op], [op.output])))
     assert inputs == ("state_0", "state_0_")
     assert outputs == ("rnn_outputs", "state_0_")
+
+
+def test_a_scan_that_has_no_state_exposes_none() -> None:
+    """A step of which all states were recognised as cells' is left without."""
+    x, y = tensor("x", None, None, 3), tensor("y", None, None, 3)
+    t, row, squashed = tensor("t", dtype=DType.INT32), tensor("row", None, 3), tensor("squashed", None, 3)
+    body = Graph("step", (t, row), (squashed,), (TfliteOp("TANH", (row,), (squashed,)),))
+    scan = Scan("scan", body, (x,), (), (), (y,), ())
+    op = recurrence(rnn_cell(), y)
+    main = Graph("main", (x,), (op.output,), (scan, op))
+    source = Program((main,), (Signature("serving_default", ("x",), ("y",)),))
+    assert expose_state(source).signature.inputs == ("x", "state_1")
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:

@@ -8,7 +8,7 @@ import pytest
 from converter.convert import Converted, compile_program
 from converter.errors import ConversionError
 from converter.flatbuffer import read_model
-from converter.ir import Activation, Cell, DType, Lowering, Program, evaluate
+from converter.ir import Activation, Cell, DType, Lowering, Program, constant, evaluate
 from converter.options import ConvertOptions, StatePolicy
 from converter.targets import Target, target_rejections
 from tests.programs import (
@@ -95,6 +95,27 @@ def test_states_are_given_or_kept_on_the_target(target: Target, state: StatePoli
             stream = Stream(running)
             parts = [stream.feed({"x": inputs["x"][start : start + 3]})["layer_2_outputs"] for start in (0, 3)]
             np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.value)
+@pytest.mark.parametrize("cell", [rnn_cell(), lstm_cell()], ids=["rnn", "lstm"])
+def test_a_reset_brings_back_a_learned_state(cell: Cell, target: Target, pool: WorkerPool) -> None:
+    """Microcontrollers have no signature to run: the reset of their interpreter makes zeros of all variables."""
+    x = tensor("x", 2, 1, 3)
+    learned = tuple(
+        constant(f"learned_{index}", np.full((1, size), 0.5, np.float32))
+        for index, size in enumerate(cell.state_sizes)
+    )
+    op = recurrence(cell, x, initial_state=learned)
+    source = program([x], [op], [op.output])
+    whole = {"x": np.random.default_rng(1).standard_normal((4, 1, 3)).astype(np.float32)}
+    expected = evaluate(source, whole)["rnn_outputs"]
+    with pool.open(RUNTIME_OF[target], converted(source, target, StatePolicy.STREAMING).model) as running:
+        stream = Stream(running)
+        for _ in range(3):
+            parts = [stream.feed({"x": whole["x"][start : start + 2]})["rnn_outputs"] for start in (0, 2)]
+            np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
+            stream.reset()
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.value)
