@@ -103,7 +103,7 @@ def _marked_call(layer: Any) -> Callable[..., Any]:
             zero_output_for_mask=bool(layer.zero_output_for_mask),
         )
         outputs, final = run_marked(loop)
-        output = outputs if layer.return_sequences else last_output(loop, outputs)
+        output = outputs if layer.return_sequences else last_output(loop, outputs, final)
         return [output, *tf.nest.pack_sequence_as(state, final)] if layer.return_state else output
 
     converted: Callable[..., Any] = tf.autograph.experimental.do_not_convert(call)

@@ -97,4 +97,4 @@ def _run(
         zero_output_for_mask=layer.zero_output_for_mask,
     )
     outputs, state = run_marked(loop)
-    return last_output(loop, outputs), outputs, keras.tree.pack_sequence_as(initial_state, state)
+    return last_output(loop, outputs, state), outputs, keras.tree.pack_sequence_as(initial_state, state)

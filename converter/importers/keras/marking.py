@@ -78,8 +78,13 @@ def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
     return outputs, _swapped(leaves, states)
 
 
-def last_output(loop: LayerLoop, outputs: Any) -> Any:
-    """Return the outputs of the last step [B, units]."""
+def last_output(loop: LayerLoop, outputs: Any, state: Sequence[Any]) -> Any:
+    """Return the outputs of the last step [B, units]; ``state`` is the final one, in Keras' order.
+
+    They are the last cell's h, from which no loop has to collect outputs. Only a mask makes them differ.
+    """
+    if loop.mask is None:
+        return state[-2] if is_lstm(loop.cell.spec.leaves()[-1]) else state[-1]
     return outputs[-1] if loop.time_major else outputs[:, -1]
 
 
