@@ -21,6 +21,7 @@ from converter.passes.map_sequences import map_sequences, sequences_mapped
 from converter.passes.open_states import all_given
 from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.raise_loops import loops_raised, raise_loops
+from converter.passes.read_final_state import final_states_read, read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
 from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
@@ -76,11 +77,16 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     )
 
 
+READ_FINAL_STATE = Pass("read-final-state", read_final_state, final_states_read)
+
+
 def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes that join recurrences whose lowerings are chosen."""
+    """Return the passes over recurrences whose lowerings are chosen."""
+    last_outputs = (READ_FINAL_STATE, DEAD_CODE)  # the slices of the outputs are needed no more
     if not options.pair_directions:
-        return ()
+        return last_outputs
     return (
+        *last_outputs,
         Pass(
             "pair-directions",
             lambda program: pair_directions(program, options.target),

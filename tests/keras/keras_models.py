@@ -198,8 +198,7 @@ def _bidirectional() -> dict[str, Case]:
             both = layers.Bidirectional(getattr(layers, name)(UNITS, **options), merge_mode=mode)
             return keras.Model(x, both(sequences))
 
-        # Of the last outputs only, each direction needs its own: they are not those of one step.
-        pairs = {"LSTM": {BOTH_LSTM: 1}, "SimpleRNN": {BOTH_RNN: 1}} if options else {"LSTM": {LSTM: 2}}
+        pairs = {"LSTM": {BOTH_LSTM: 1}, "SimpleRNN": {BOTH_RNN: 1}}
         return Case(build, {} if masked else pairs.get(name, {}))
 
     sequences = {"return_sequences": True}

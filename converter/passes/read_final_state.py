@@ -1,0 +1,64 @@
+"""read-final-state: a loop of whose outputs only the last is read gives its final state instead.
+
+The output of a cell is the last array of its state, so nothing need be collected. A fused op computes all outputs
+in any case, and a slice of them costs less than reading its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, TfliteOp, Value, rewire_graph
+
+
+def read_final_state(program: Program) -> Program:
+    """Let every reader of a loop's last output read its final state, where all readers are such."""
+    return program.map_graphs(_rewired)
+
+
+def final_states_read(program: Program) -> bool:
+    """True if no loop collects outputs of which only the last is read."""
+    return not any(_last_outputs(graph) for graph in program.graphs)
+
+
+def _rewired(graph: Graph) -> Graph:
+    return rewire_graph(graph, _last_outputs(graph))
+
+
+def _last_outputs(graph: Graph) -> dict[Value, Value]:
+    """Return what is read of each such loop, with the final state that is the same."""
+    found: dict[Value, Value] = {}
+    for op in graph.ops:
+        if isinstance(op, Recurrence) and op.lowering is not Lowering.FUSED and op.output not in graph.outputs:
+            readers = list(_readers(graph, op.output))
+            if op.sequence_length is None and op.mask is None and all(_is_last(reader, op) for reader in readers):
+                found |= {reader.results[0]: op.final_state[-1] for reader in readers if _is_read(reader, graph)}
+    return found
+
+
+def _readers(graph: Graph, value: Value) -> Iterator[Op]:
+    return (op for op in graph.ops if value in op.operands)
+
+
+def _is_read(reader: Op, graph: Graph) -> bool:
+    (result,) = reader.results
+    return result in graph.outputs or any(_readers(graph, result))
+
+
+def _is_last(reader: Op, op: Recurrence) -> bool:
+    """Whether ``reader`` is ``output[-1]``, or ``output[:, -1]`` if the batch comes first."""
+    if not isinstance(reader, TfliteOp) or reader.builtin != "STRIDED_SLICE":
+        return False
+    _, begin, _, strides = reader.operands
+    if begin is None or begin.data is None or strides is None or strides.data is None:
+        return False
+    masks = {name: int(str(reader.options[name])) for name in ("beginMask", "endMask", "shrinkAxisMask")}
+    if masks["shrinkAxisMask"] != 1 << op.time_axis or int(str(reader.options.get("ellipsisMask", 0))):
+        return False
+    if int(str(reader.options.get("newAxisMask", 0))) or int(begin.data[op.time_axis]) != -1:
+        return False
+    return all(
+        masks["beginMask"] & masks["endMask"] & 1 << axis and int(strides.data[axis]) == 1
+        for axis in range(len(begin.data))
+        if axis != op.time_axis
+    )
