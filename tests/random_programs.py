@@ -46,8 +46,18 @@ BOUNDED = (
     Activation.HARD_SIGMOID,
     Activation.RELU6,
     Activation.SOFTSIGN,
+    Activation.KERAS2_HARD_SIGMOID,
+    Activation.HARD_TANH,
+    Activation.SPARSE_SIGMOID,
 )
-GATES = (Activation.SIGMOID, Activation.SIGMOID, Activation.SIGMOID, Activation.HARD_SIGMOID, Activation.TANH)
+GATES = (
+    Activation.SIGMOID,
+    Activation.SIGMOID,
+    Activation.SIGMOID,
+    Activation.HARD_SIGMOID,
+    Activation.KERAS2_HARD_SIGMOID,
+    Activation.TANH,
+)
 ACTIVATIONS = (Activation.TANH, Activation.TANH, *BOUNDED, *Activation)
 LOWERINGS = (None, None, None, *Lowering)
 TARGETS = (*[Target.LITERT] * 7, *Target)

@@ -230,6 +230,11 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
+def _softplus(x: Array) -> Array:
+    # logaddexp warns of what is not a number, and rows past their length may hold anything.
+    return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
+
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
@@ -243,7 +248,7 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.SELU: lambda x: (
         1.0507009873554805 * np.where(x > 0.0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0)))
     ),
-    Activation.SOFTPLUS: lambda x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
+    Activation.SOFTPLUS: _softplus,
     Activation.SOFTSIGN: lambda x: x / (1.0 + np.abs(x)),
     Activation.SILU: lambda x: x * _sigmoid(x),
     Activation.GELU: lambda x: 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),
@@ -253,8 +258,8 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.HARD_SILU: lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
     Activation.HARD_TANH: lambda x: np.clip(x, -1.0, 1.0),
     Activation.LEAKY_RELU: lambda x: np.where(x > 0.0, x, 0.2 * x),
-    Activation.LOG_SIGMOID: lambda x: -np.logaddexp(-x, 0.0),
-    Activation.MISH: lambda x: x * np.tanh(np.logaddexp(x, 0.0)),
+    Activation.LOG_SIGMOID: lambda x: -_softplus(-x),
+    Activation.MISH: lambda x: x * np.tanh(_softplus(x)),
     Activation.SOFT_SHRINK: lambda x: np.where(np.abs(x) > 0.5, x - 0.5 * np.sign(x), 0.0),
     Activation.SPARSE_PLUS: lambda x: np.where(x <= -1.0, 0.0, np.where(x < 1.0, 0.25 * (x + 1.0) ** 2, x)),
     Activation.SPARSE_SIGMOID: lambda x: np.clip(0.5 * (x + 1.0), 0.0, 1.0),

@@ -146,8 +146,9 @@ class Network:
         self.rng = np.random.default_rng(self.plan.seed)
 
     def function(self) -> Any:
-        """Return the tf.function; it is traced once before, to learn which states it is given."""
-        self._trace()
+        """Return the tf.function; it is traced once before if states are given, to learn which."""
+        if any(layer.start == "given" for layer in self.plan.layers):
+            self._trace()
         return tf.function(self._call, input_signature=self._specs(), autograph=False)
 
     def cases(self, sizes: tuple[tuple[int, int], ...]) -> list[dict[str, Array]]:
