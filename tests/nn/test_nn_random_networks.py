@@ -18,7 +18,7 @@ import tflite_rnn as rnn
 from converter.convert import open_source
 from converter.errors import InvalidProgramError
 from converter.ir import evaluate
-from tests.nn.nn_random import Network, NetworkPlan, networks
+from tests.nn.nn_random import CellPlan, LayerPlan, Network, NetworkPlan, networks
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -63,4 +63,15 @@ def test_random_networks_are_exact(plan: NetworkPlan, pool: WorkerPool) -> None:
             pool=pool,
             runtimes=INTERPRETERS,
         )
+    assert report.ok, str(report)
+
+
+def test_a_static_rnn_follows_others_of_as_many_steps(pool: WorkerPool) -> None:
+    """How many steps there are must outlive the saving of the function: the list of steps is of that length."""
+    layers = tuple(LayerPlan(call, CellPlan("rnn", 2)) for call in ("dynamic", "dynamic", "static"))
+    network = Network(NetworkPlan(True, 4, None, words=False, before="", layers=layers, seed=0))
+    source = open_source(network.function())
+    report = compare(
+        rnn.convert(source).model, source, network.cases(SIZES), pool=pool, runtimes=INTERPRETERS, atol=2e-5
+    )
     assert report.ok, str(report)
