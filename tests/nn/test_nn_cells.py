@@ -269,7 +269,7 @@ def test_unknown_activations_are_refused_by_name():
 
 
 def test_every_named_activation_is_one_the_compiler_knows():
-    assert set(ACTIVATIONS) == {activation.value for activation in Activation}
+    assert set(ACTIVATIONS) <= {activation.value for activation in Activation}
 
 
 def test_lstm_state_tuple_has_one_dtype_or_refuses():
