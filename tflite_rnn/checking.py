@@ -85,7 +85,7 @@ def check(
     told = SourceOptions(
         source_format, signature_key, constants=constants, custom_objects=custom_objects, safe_mode=safe_mode
     )
-    reference, names = _open_reference(against, told, program)
+    reference, names = _open_reference(against, told, program, rename or {})
     if rename:
         reference, names = _renamed(reference, rename), _new_names(names, rename)
     _check_inputs(program.signature.inputs, names)
@@ -115,15 +115,19 @@ def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
 
 
 def _open_reference(
-    against: Any, told: SourceOptions, program: Program
+    against: Any, told: SourceOptions, program: Program, rename: Mapping[str, str]
 ) -> tuple[Reference, tuple[str, ...] | None]:
     """Return the reference, and its input names if they are known before it is called."""
     if _is_plain_function(against):
         return against, None
     if _is_frozen_graph(against, told):
         # A graph may end in more nodes than were converted; the model says which of them it has.
-        names = program.signature
-        told = replace(told, inputs=names.inputs, outputs=names.outputs)
+        names, old = program.signature, {new: name for name, new in rename.items()}
+        told = replace(
+            told,
+            inputs=tuple(old.get(name, name) for name in names.inputs),
+            outputs=tuple(old.get(name, name) for name in names.outputs),
+        )
     source = open_source(against, told)
     return source, source.input_names
 

@@ -319,6 +319,13 @@ def _table_console() -> Console:
     help="The number of a placeholder of a frozen graph that is no input of the file.",
 )
 @click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=_renames,
+    help="A name that the file was given in place of the reference's; repeatable.",
+)
+@click.option(
     "--runtime",
     "labels",
     multiple=True,
@@ -345,6 +352,7 @@ def check(
     unsafe: bool,
     signature_key: str | None,
     constants: Mapping[str, float],
+    rename: Mapping[str, str],
     labels: tuple[str, ...],
     inputs_file: Path | None,
     invokes: int,
@@ -380,6 +388,7 @@ def check(
             rtol=rtol,
             signature_key=signature_key,
             constants=constants,
+            rename=rename,
             safe_mode=not unsafe,
             seed=seed,
             progress=progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ from converter.errors import SourceError
 from converter.importers.conversion import convert_with
 from converter.ir import Array, Shape
 
+_SHOWN = 12
+"""Nodes that a message names at most: the last ones, near the ends of the graph."""
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 _NO_OUTPUTS = frozenset({"Assert", "Const", "NoOp", *_PLACEHOLDERS})
@@ -136,8 +139,10 @@ def _read(path: Path) -> Any:
 def _check_names(path: Path, known: Mapping[str, Any], names: Iterable[str], what: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        candidates = ", ".join(name for name in known if _is_candidate(known[name], what)) or "none"
-        raise SourceError(f"{path}: no {what} can be {', '.join(unknown)}: no such node; candidates: {candidates}")
+        possible = [name for name in known if _is_candidate(known[name], what)]
+        near = [name for wrong in unknown for name in difflib.get_close_matches(wrong, possible)]
+        shown = ", ".join(dict.fromkeys([*near, *possible[-_SHOWN:]])) or "none"
+        raise SourceError(f"{path}: no {what} can be {', '.join(unknown)}: no such node; candidates: {shown}")
 
 
 def _is_candidate(node: Any, what: str) -> bool:

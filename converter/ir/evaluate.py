@@ -273,6 +273,8 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
 
 def _strided_slice(op: TfliteOp, operands: list[Array]) -> Array:
     x, begin, end, strides = operands
+    if any(int(str(op.options.get(key, 0))) for key in ("ellipsisMask", "newAxisMask")):
+        raise InvalidProgramError(f"the evaluator does not know an ellipsis or a new axis, needed for {op.name}")
     masks = {key: int(str(op.options[key])) for key in ("beginMask", "endMask", "shrinkAxisMask")}
     index: list[int | slice] = []
     for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):

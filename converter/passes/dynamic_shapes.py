@@ -181,10 +181,11 @@ def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
         return False
     if not isinstance(op, TfliteOp):
         return op.lowering is not Lowering.FUSED and not all(value.type.is_static for value in op.results)
-    return _computes_a_shape(op)
+    return computes_a_shape(op)
 
 
-def _computes_a_shape(op: TfliteOp) -> bool:
+def computes_a_shape(op: TfliteOp) -> bool:
+    """Whether the shapes of the results depend on more than the operands' shapes and constants; in doubt, yes."""
     if op.builtin not in SETTLED:
         return True
     # A SLICE with a -1 size resolves it while running; its planned shape is only a guess.

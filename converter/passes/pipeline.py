@@ -23,6 +23,7 @@ from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.raise_loops import loops_raised, raise_loops
 from converter.passes.read_final_state import final_states_read, read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
+from converter.passes.refine_shapes import refine_shapes, shapes_refined
 from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 
@@ -44,6 +45,7 @@ MAP_SEQUENCES = Pass("map-sequences", map_sequences, sequences_mapped)
 ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes, transposes_absorbed)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
+REFINE_SHAPES = Pass("refine-shapes", refine_shapes, shapes_refined)
 DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 
 CANONICALIZE = (
@@ -55,6 +57,7 @@ CANONICALIZE = (
     ABSORB_TRANSPOSES,
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
+    REFINE_SHAPES,  # after RESOLVE_STATE, which knows zeros by how their shapes are computed
     DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
 )
 

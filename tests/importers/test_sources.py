@@ -58,7 +58,7 @@ def test_shapes_of_a_frozen_graphs_inputs_can_be_told(graph: Path) -> None:
     [
         ({}, "which nodes are the outputs.*ends: y, h"),
         ({"outputs": ("z",)}, "no output can be z: no such node; candidates: .*"),
-        ({"outputs": ("y",), "constants": {"keep": 1.0}}, "no constant can be keep.*candidates: x, n, keep_prob"),
+        ({"outputs": ("y",), "constants": {"keep": 1.0}}, "no constant can be keep.*candidates: keep_prob, x, n"),
         (
             {"outputs": ("y",), "constants": {"y": 1.0}},
             "y cannot be a constant: it is no placeholder but Identity",

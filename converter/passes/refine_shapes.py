@@ -1,0 +1,145 @@
+"""refine-shapes: where all inputs of the model have known sizes, so has what is computed from them.
+
+TFLiteConverter does not see through a loop: the shapes that it gave to the results of recurrences are open, and so
+are those of what follows. Numbers that are computed from known shapes become constants on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from converter.errors import InvalidProgramError
+from converter.ir import (
+    Array,
+    DType,
+    Graph,
+    Op,
+    Program,
+    Recurrence,
+    TensorType,
+    TfliteOp,
+    Value,
+    constant,
+    rewire,
+)
+from converter.ir.evaluate import evaluate_graph
+from converter.passes.dynamic_shapes import computes_a_shape
+
+
+def refine_shapes(program: Program) -> Program:
+    """Say the shapes of the main graph's values as far as they follow from those of its inputs."""
+    main = program.main
+    if not all(value.type.is_static for value in main.inputs):
+        return program
+    other: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in main.ops:
+        refined = _refined(rewire(op, other))
+        ops.append(refined)
+        other |= {old: new for old, new in zip(op.results, refined.results, strict=True) if old is not new}
+        other |= _numbers(refined)
+    outputs = tuple(_output(value, other) for value in main.outputs)
+    return replace(program, graphs=(replace(main, ops=tuple(ops), outputs=outputs), *program.graphs[1:]))
+
+
+def shapes_refined(program: Program) -> bool:
+    """True if recurrences over sequences of known sizes have results of known sizes."""
+    if not all(value.type.is_static for value in program.main.inputs):
+        return True
+    return all(
+        value.type.is_static
+        for op in program.main.ops
+        if isinstance(op, Recurrence) and op.x.type.is_static
+        for value in op.results
+    )
+
+
+def _output(value: Value, other: dict[Value, Value]) -> Value:
+    """Return an output with its shape; numbers that became constants stay computed there."""
+    refined = other.get(value, value)
+    return value if refined.is_constant else refined
+
+
+def _refined(op: Op) -> Op:
+    if isinstance(op, Recurrence):
+        return _refined_recurrence(op)
+    if not isinstance(op, TfliteOp) or all(value.type.is_static for value in op.results):
+        return op
+    shapes = _shapes(op)
+    if shapes is None or not all(map(_agrees, op.results, shapes)):
+        return op
+    results = zip(op.results, shapes, strict=True)
+    return replace(op, results=tuple(_with_shape(value, shape) for value, shape in results))
+
+
+def _refined_recurrence(op: Recurrence) -> Recurrence:
+    leading = (None, None) if op.x.type.shape is None else op.x.type.shape[:2]
+    states = zip(op.final_state, op.cell.state_sizes, strict=True)
+    return replace(
+        op,
+        output=_with_shape(op.output, (*leading, op.cell.output_size)),
+        final_state=tuple(_with_shape(value, (op.batch, size)) for value, size in states),
+    )
+
+
+def _with_shape(value: Value, shape: tuple[int | None, ...]) -> Value:
+    known = value.type.shape or (None,) * len(shape)
+    merged = tuple(old if new is None else new for old, new in zip(known, shape, strict=True))
+    return value if merged == value.type.shape else replace(value, type=TensorType(value.type.dtype, merged))
+
+
+def _agrees(value: Value, shape: tuple[int, ...]) -> bool:
+    known = value.type.shape
+    if known is None:
+        return True
+    return len(known) == len(shape) and all(old in {None, new} for old, new in zip(known, shape, strict=True))
+
+
+def _shapes(op: TfliteOp) -> list[tuple[int, ...]] | None:
+    """Return the shapes of the results of ``op``, None if they do not follow from those of its operands."""
+    operands = [value for value in op.operands if value is not None]
+    if computes_a_shape(op) or not all(value.type.is_static for value in operands):
+        return None
+    results = _run(op, [_zeros(value) if value.data is None else value.data for value in operands])
+    return None if results is None else [array.shape for array in results]
+
+
+def _numbers(op: Op) -> dict[Value, Value]:
+    """Return the integers that ``op`` computes of known shapes and constants, as constants."""
+    if not isinstance(op, TfliteOp) or not all(_is_integer(value) for value in op.results) or not op.results:
+        return {}
+    operands = [value for value in op.operands if value is not None]
+    if op.builtin == "SHAPE" and operands[0].type.is_static:
+        return {op.results[0]: _constant(op.results[0], np.array(operands[0].type.shape))}
+    if not operands or not all(value.data is not None and _is_integer(value) for value in operands):
+        return {}
+    results = _run(op, [value.data for value in operands if value.data is not None])
+    return {} if results is None else dict(zip(op.results, map(_constant, op.results, results), strict=True))
+
+
+def _run(op: TfliteOp, given: list[Array]) -> list[Array] | None:
+    operands = tuple(value for value in op.operands if value is not None)
+    unknown = {value: Value(f"operand_{index}", value.type) for index, value in enumerate(dict.fromkeys(operands))}
+    inputs = tuple(unknown.values())
+    arrays = dict(zip(operands, given, strict=True))
+    try:
+        graph = Graph("op", inputs, op.results, (rewire(op, unknown),))
+        with np.errstate(all="ignore"):
+            return evaluate_graph(graph, [arrays[value] for value in unknown])
+    except (InvalidProgramError, ValueError, KeyError, IndexError):  # an op that is not known, or not so
+        return None
+
+
+def _is_integer(value: Value) -> bool:
+    return value.type.dtype in {DType.INT32, DType.INT64}
+
+
+def _zeros(value: Value) -> Array:
+    dtype = value.type.dtype.numpy
+    return np.zeros([dim or 0 for dim in value.type.shape or ()], np.uint8 if dtype is None else dtype)
+
+
+def _constant(value: Value, numbers: Array) -> Value:
+    return constant(f"{value.name}/number", np.asarray(numbers, value.type.dtype.value))
