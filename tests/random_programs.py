@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import (
     Activation,
     Array,

@@ -15,7 +15,8 @@ from itertools import repeat
 from flatbuffers import flexbuffers
 
 from converter import marker
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
+from converter.emission.masks import zero_padding
 from converter.errors import ConversionError, Rejection
 from converter.flatbuffer import read_model, unique_name
 from converter.importers import marked_cells as cells
@@ -34,7 +35,6 @@ from converter.ir import (
     TfliteOp,
     Value,
 )
-from converter.masks import zero_padding
 
 
 def import_tflite(data: bytes, *, source: str, signature: Signature | None = None) -> Program:

@@ -30,7 +30,7 @@ from converter.ir.program import (
     TfliteOp,
 )
 from converter.ir.rewire import rewire, rewire_graph
-from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant
+from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant, dims
 from converter.ir.verify import verify
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "TfliteOp",
     "Value",
     "constant",
+    "dims",
     "evaluate",
     "format_op",
     "format_program",

@@ -130,3 +130,10 @@ class Location:
 
     def __str__(self) -> str:
         return f"{self.path} ({self.source})" if self.source else self.path
+
+
+def dims(x: Value) -> Shape:
+    """Return the shape of a value of known rank. Raises ValueError for any other."""
+    if x.type.shape is None:
+        raise ValueError(f"{x.name} has no known rank")
+    return x.type.shape

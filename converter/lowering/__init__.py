@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from converter.emit import Emitter, SharingEmitter, dims
+from converter.emission.emitter import Emitter, SharingEmitter
 from converter.errors import InvalidProgramError
-from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value
+from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value, dims
 from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, Loop, emit_loop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Activation, Value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Array, Bidirectional, LstmCell, Op, Recurrence, RnnCell, TfliteOp, Value
 from converter.lowering.fused import (

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
 from converter.lowering.lengths import (

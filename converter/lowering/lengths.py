@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from converter.emit import Emitter, dims
-from converter.ir import Array, DType, Gate, LstmCell, Recurrence, TensorType, Value
-from converter.masks import steps_within
+from converter.emission.emitter import Emitter
+from converter.emission.masks import steps_within
+from converter.ir import Array, DType, Gate, LstmCell, Recurrence, TensorType, Value, dims
 
 SHUT = 1e30
 """A gate's input that outweighs all others: sigmoid is exactly 1 there, and exactly 0 at its negative."""

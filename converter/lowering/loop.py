@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Graph, TensorType, TfliteOp, Value
 
 BLOCK = 20

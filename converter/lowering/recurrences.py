@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from converter.emit import Emitter, dims
-from converter.ir import DType, MaskedOutput, Recurrence, TensorType, Value
+from converter.emission.emitter import Emitter
+from converter.ir import DType, MaskedOutput, Recurrence, TensorType, Value, dims
 from converter.lowering.loop import Carried, Collected, Loop
 from converter.lowering.steps import emit_step, input_projection
 

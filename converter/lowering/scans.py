@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from converter.emit import Emitter, dims
-from converter.hoisting import Remainder, hoist, inline, resolve
-from converter.ir import Graph, Scan, Value
+from converter.analysis.origins import origin
+from converter.emission.emitter import Emitter
+from converter.emission.hoisting import Remainder, hoist
+from converter.emission.inlining import inline, resolve
+from converter.ir import Graph, Scan, Value, dims
 from converter.lowering.loop import Carried, Collected, Loop
-from converter.lowering.sizes import origin
 
 
 def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Array, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell, Value
 from converter.lowering.activations import activate
 

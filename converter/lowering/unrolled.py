@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Value
 from converter.lowering.loop import Collected, Loop
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from converter.emit import Emitter
-from converter.hoisting.batching import ELEMENTWISE
+from converter.emission.emitter import Emitter
 from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Value, rewire_graph
+from converter.ir.traits import ELEMENTWISE
 from converter.passes.dead_code import dead_code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Graph, Op, Program, TfliteOp, Value
 from converter.targets import RULES, Rules, Target, direct_outputs
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from converter.analysis.dynamic_shapes import first_unsettled
 from converter.errors import ConversionError, Rejection
 from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, Steps
 from converter.options import ConvertOptions
-from converter.passes.dynamic_shapes import first_unsettled
 from converter.passes.legality import fused_rejections, loop_rejections, scan_rejections, unrolled_rejections
 from converter.targets import RULES
 

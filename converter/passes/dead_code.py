@@ -5,27 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
+from converter.ir.traits import PURE_CUSTOM_OPS
 
 _EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "VAR_HANDLE", "WHILE"})
-
-PURE_CUSTOM_OPS = frozenset(
-    {
-        "TensorArrayGatherV3",
-        "TensorArrayReadV3",
-        "TensorArrayScatterV3",
-        "TensorArraySizeV3",
-        "TensorArrayV3",
-        "TensorArrayWriteV3",
-        "TensorListFromTensor",
-        "TensorListGather",
-        "TensorListGetItem",
-        "TensorListLength",
-        "TensorListReserve",
-        "TensorListSetItem",
-        "TensorListStack",
-    }
-)
-"""TensorFlow's ops on lists and arrays of tensors: values, as every op is told what it must come after."""
 
 
 def dead_code(program: Program) -> Program:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from converter.analysis.computed_shapes import Size, Sizes, dimensions, sizes
 from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
-from converter.passes.computed_shapes import Size, Sizes, dimensions, sizes
 
 
 def keep_axes(program: Program) -> Program:

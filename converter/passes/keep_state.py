@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from converter.emit import Emitter, dims
+from converter.emission.emitter import Emitter
 from converter.errors import ConversionError, Rejection
 from converter.ir import (
     Array,
@@ -29,6 +29,7 @@ from converter.ir import (
     TensorType,
     TfliteOp,
     Value,
+    dims,
 )
 from converter.passes.open_states import OpenState, open_states, start_from
 

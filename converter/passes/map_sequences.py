@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from converter.emit import Emitter
-from converter.hoisting import hoist
+from converter.emission.emitter import Emitter
+from converter.emission.hoisting import hoist
 from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from converter.analysis.zeros import is_zero
 from converter.flatbuffer import unique_name
 from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, Value
-from converter.passes.zeros import is_zero
 
 _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
 

@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from converter.ir import Graph, Op, Program, TfliteOp, rewire_graph
 from converter.passes.dead_code import dead_code
-from converter.passes.loops.loop import loop_of
-from converter.passes.loops.scans import Raised, raise_loop
-from converter.passes.loops.subgraphs import drop_unused_graphs
-from converter.passes.loops.trim import trim_scans
+from converter.passes.trim_scans import trim_scans
+from converter.raising.loop import loop_of
+from converter.raising.scans import Raised, raise_loop
+from converter.raising.subgraphs import drop_unused_graphs
 
 
 def raise_loops(program: Program) -> Program:

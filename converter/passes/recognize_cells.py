@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from converter.analysis.sizes import Producers, size_of, time_of
+from converter.analysis.zeros import is_zero
 from converter.errors import Rejection
 from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
-from converter.passes.loops.sizes import Producers, size_of, time_of
-from converter.passes.zeros import is_zero
 from converter.recognition import recognize
 
 _HINT = "its step runs in a loop as it is; a cell of TensorFlow 1, Keras or tflite_rnn.nn would be recognised"

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from converter.analysis.dynamic_shapes import computes_a_shape
 from converter.errors import InvalidProgramError
 from converter.ir import (
     Array,
@@ -25,7 +26,6 @@ from converter.ir import (
     rewire,
 )
 from converter.ir.evaluate import evaluate_graph
-from converter.passes.dynamic_shapes import computes_a_shape
 
 
 def refine_shapes(program: Program) -> Program:

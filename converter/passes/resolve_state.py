@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from converter.analysis.zeros import is_zero
 from converter.ir import Graph, Op, Program, Recurrence
-from converter.passes.zeros import is_zero
 
 
 def resolve_state(program: Program) -> Program:

@@ -13,9 +13,9 @@ from types import MappingProxyType
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.hoisting.batching import ELEMENTWISE
 from converter.ir import Activation, Array, Graph, TfliteOp, Value, constant
 from converter.ir.evaluate import activate, evaluate_graph
+from converter.ir.traits import ELEMENTWISE
 from converter.recognition.forms import Clip, Function
 
 _ELEMENTWISE = (ELEMENTWISE - {"CAST", "CEIL", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "ROUND"}) | {

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
+from converter.emission.masks import zero_padding
 from converter.ir import (
     Array,
     Cell,
@@ -29,7 +30,6 @@ from converter.ir import (
     TensorType,
     Value,
 )
-from converter.masks import zero_padding
 from converter.recognition.cells import Found
 from converter.recognition.dataflow import Component, Flow, depth
 from converter.recognition.forms import Form, Kind, Leaf, Monomial

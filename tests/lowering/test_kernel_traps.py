@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.errors import ConversionError
 from converter.flatbuffer import build_model, read_model
 from converter.ir import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converter.convert import Converted, compile_program
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.errors import ConversionError
 from converter.ir import Array, DType, Graph, Lowering, Program, Scan, Signature, TfliteOp, Value, constant
 from converter.options import ConvertOptions

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Graph, Op, Program, Recurrence, Signature, TfliteOp, Value, evaluate, verify
 from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from tests.programs import gru_cell, lstm_cell, recurrence, tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import DType, Graph, Program, Signature, TfliteOp, Value, constant, evaluate
 from converter.passes.keep_axes import axes_kept, keep_axes
 from tests.programs import tensor

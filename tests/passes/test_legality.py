@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from converter.analysis.dynamic_shapes import SETTLED
 from converter.convert import compile_program
 from converter.errors import ConversionError, TfliteRnnError
 from converter.flatbuffer.schema import BUILTIN_NUMBERS
@@ -25,7 +26,6 @@ from converter.ir import (
     constant,
 )
 from converter.options import ConvertOptions
-from converter.passes.dynamic_shapes import SETTLED
 from tests.programs import (
     gru_cell,
     layer_norm_lstm_cell,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import (
     Activation,
     Array,

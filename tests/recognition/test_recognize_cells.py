@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Activation, Array, Cell, LstmCell, Program, Recurrence, TfliteOp, Value, evaluate, verify
 from converter.passes.map_sequences import map_sequences
 from converter.passes.recognize_cells import cells_recognized, recognize_cells

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
+from converter.analysis.sizes import Producers
 from converter.ir import Array, TfliteOp, Value
-from converter.passes.loops.sizes import Producers
 
 _SAME = frozenset({"CAST", "EXPAND_DIMS", "RESHAPE", "SQUEEZE"})
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from converter.emit import Emitter, dims
-from converter.hoisting.batching import is_batchable, is_dense, is_pure
-from converter.hoisting.inlining import inline, resolve
-from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value
+from converter.emission.batching import is_batchable, is_dense, is_pure
+from converter.emission.emitter import Emitter
+from converter.emission.inlining import inline, resolve
+from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value, dims
 
 
 @dataclass(frozen=True, slots=True, eq=False)

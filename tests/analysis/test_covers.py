@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import DType, Value, constant
 from converter.passes.recognize_cells import covers
 from tests.programs import tensor

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from converter.ir import DType, TfliteOp, Value
-
-ELEMENTWISE = frozenset(
-    [
-        *("ABS", "CAST", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG"),
-        *("LOGICAL_NOT", "LOGISTIC", "NEG", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN"),
-        *("SQRT", "SQUARE", "TANH", "ZEROS_LIKE"),
-        *("ADD", "DIV", "EQUAL", "FLOOR_DIV", "FLOOR_MOD", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"),
-        *("LOGICAL_AND", "LOGICAL_OR", "MAXIMUM", "MINIMUM", "MUL", "NOT_EQUAL", "POW", "SELECT_V2"),
-        *("SQUARED_DIFFERENCE", "SUB"),
-    ]
-)
-"""Ops whose result has, element by element, the broadcast shape of their operands."""
+from converter.ir.traits import ELEMENTWISE
 
 _IMPURE = frozenset(
     {"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "IF", "MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM"}

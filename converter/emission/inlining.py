@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import Op, TfliteOp, Value
 
 

@@ -10,8 +10,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from converter.analysis.sizes import Producers, size_of
 from converter.ir import TfliteOp, Value
-from converter.passes.loops.sizes import Producers, size_of
 
 
 class ArrayOperand(IntEnum):

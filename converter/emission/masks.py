@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
 from converter.ir import DType, Value
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from converter.analysis.zeros import is_zero
 from converter.ir import Shape, TfliteOp, Value, constant
-from converter.passes.loops.indices import FIRST, NOW, Index
-from converter.passes.loops.lists import ArrayOperand, ListOperand, ReserveOperand, made_by, operand
-from converter.passes.loops.loop import Loop
-from converter.passes.loops.reads import Reader
-from converter.passes.zeros import is_zero
+from converter.raising.indices import FIRST, NOW, Index
+from converter.raising.lists import ArrayOperand, ListOperand, ReserveOperand, made_by, operand
+from converter.raising.loop import Loop
+from converter.raising.reads import Reader
 
 
 @dataclass(frozen=True, slots=True, eq=False)

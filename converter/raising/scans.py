@@ -6,18 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from converter.emit import Emitter
+from converter.analysis.sizes import size_of
+from converter.analysis.zeros import is_zero
+from converter.emission.emitter import Emitter
 from converter.flatbuffer import unique_name
 from converter.ir import DType, Graph, Op, Scan, Shape, TensorType, TfliteOp, Value, rewire
-from converter.passes.dead_code import PURE_CUSTOM_OPS
-from converter.passes.loops.condition import limits_of
-from converter.passes.loops.lists import ArrayOperand, ListOperand, is_range, operand
-from converter.passes.loops.loop import Loop
-from converter.passes.loops.reads import Read, Reader
-from converter.passes.loops.sizes import size_of
-from converter.passes.loops.timing import Timing, timing_of
-from converter.passes.loops.writes import Write, write_of
-from converter.passes.zeros import is_zero
+from converter.ir.traits import PURE_CUSTOM_OPS
+from converter.raising.condition import limits_of
+from converter.raising.lists import ArrayOperand, ListOperand, is_range, operand
+from converter.raising.loop import Loop
+from converter.raising.reads import Read, Reader
+from converter.raising.timing import Timing, timing_of
+from converter.raising.writes import Write, write_of
 
 _CONTROL = frozenset({"CALL", "CALL_ONCE", "IF", "STABLEHLO_WHILE", "WHILE"})
 _OPAQUE = frozenset({DType.RESOURCE, DType.VARIANT})

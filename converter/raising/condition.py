@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
+from converter.analysis.sizes import Producers
 from converter.flatbuffer import unique_name
 from converter.ir import TfliteOp, Value
-from converter.passes.loops.loop import Loop
-from converter.passes.loops.sizes import Producers
+from converter.raising.loop import Loop
 
 _SCALARS = ((), None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
-from converter.passes.loops.indices import NEXT, Index, index_of
+from converter.raising.indices import NEXT, Index, index_of
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
 

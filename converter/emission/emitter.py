@@ -10,7 +10,7 @@ import numpy as np
 
 from converter.flatbuffer import unique_name
 from converter.flatbuffer.schema import DTYPE_NUMBERS
-from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant
+from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant, dims
 
 LARGEST_ZEROS = 1024
 """Zeros up to this number are a constant of the file, more are made when the model runs."""
@@ -340,13 +340,6 @@ class SharingEmitter(Emitter):
         if key not in self._constants:
             self._constants[key] = super().constant(name, data)
         return self._constants[key]
-
-
-def dims(x: Value) -> Shape:
-    """Return the shape of a value of known rank."""
-    if x.type.shape is None:
-        raise ValueError(f"{x.name} has no known rank")
-    return x.type.shape
 
 
 def broadcast(x: Value, y: Value) -> Shape:

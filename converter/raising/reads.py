@@ -6,9 +6,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from converter.ir import TfliteOp, Value
-from converter.passes.loops.indices import NEXT, NOW, Index, index_of, indices_of
-from converter.passes.loops.lists import ArrayOperand, ListOperand, made_by, operand, scattered
-from converter.passes.loops.loop import Loop
+from converter.raising.indices import NEXT, NOW, Index, index_of, indices_of
+from converter.raising.lists import ArrayOperand, ListOperand, made_by, operand, scattered
+from converter.raising.loop import Loop
 
 
 @dataclass(frozen=True, slots=True, eq=False)

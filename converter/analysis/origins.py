@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from converter.emit import dims
-from converter.hoisting.batching import ELEMENTWISE
-from converter.ir import Op, TfliteOp, Value
+from converter.ir import Op, TfliteOp, Value, dims
+from converter.ir.traits import ELEMENTWISE
 
 
 def origin(value: Value, axis: int, producers: Mapping[Value, Op]) -> tuple[Value, int] | None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.emit import Emitter
+from converter.emission.emitter import Emitter
+from converter.emission.masks import zero_padding
 from converter.ir import Array, DType, Graph, Program, Signature, evaluate
-from converter.masks import zero_padding
 from tests.programs import tensor
 from tflite_rnn.runtime import WorkerPool
 from tflite_rnn.testing import assert_parity

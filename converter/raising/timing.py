@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converter.emit import Emitter
+from converter.analysis.sizes import Producers, Size, is_at_most, size_of, time_of
+from converter.emission.emitter import Emitter
 from converter.ir import DType, Value, constant
-from converter.passes.loops.sizes import Producers, Size, is_at_most, size_of, time_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

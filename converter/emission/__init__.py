@@ -1,0 +1,1 @@
+"""Writing TFLite ops: what importers, passes and the lowering share."""
