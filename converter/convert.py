@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converter.errors import ConversionError, InvalidProgramError, Rejection
+from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
@@ -18,6 +17,7 @@ from converter.lowering import lower
 from converter.options import AUTO, ConvertOptions, SourceOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
+from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
 from converter.sources import import_source, open_source
 from converter.targets import RULES, Target, target_rejections
@@ -25,7 +25,6 @@ from converter.targets import RULES, Target, target_rejections
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
 UNTOLD = SourceOptions()
-LOOP_FORM = "loop-form"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,17 +113,13 @@ def _compile_source(source: Source, options: ConvertOptions) -> Converted:
     try:
         return compile_program(import_source(source, keep_lists=True), options)
     except ConversionError as refusal:
-        if not _is_about_lists(refusal):
+        if not is_about_loops(refusal):
             raise
         # TFLiteConverter lowers lists of known sizes itself, whatever the loop around them does.
         try:
             return compile_program(import_source(source, keep_lists=False), options)
         except ConversionError:
             raise refusal from None
-
-
-def _is_about_lists(refusal: ConversionError) -> bool:
-    return bool(refusal.rejections) and all(one.rule == LOOP_FORM for one in refusal.rejections)
 
 
 def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Converted:
@@ -168,28 +163,8 @@ def _records(choices: Iterable[Choice], paired: Program) -> tuple[LoweringRecord
 def _refuse_foreign_ops(program: Program) -> None:
     foreign = [op for op in program.ops() if isinstance(op, TfliteOp) and op.custom_code is not None]
     if foreign:
-        rejections = dict.fromkeys(map(_foreign, foreign))
+        rejections = dict.fromkeys(map(refuse_custom_op, foreign))
         raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
-
-
-def _foreign(op: TfliteOp) -> Rejection:
-    """Return why an op without a builtin is refused; the ops of one loop have one reason."""
-    code = (op.custom_code or "").removeprefix("Flex")
-    if not code.startswith(("TensorArray", "TensorList")):
-        return Rejection(
-            "builtin-ops-only",
-            op.name,
-            f"the TensorFlow op {code} has no TFLite builtin",
-            "replace it by ops that TFLite has",
-        )
-    return Rejection(
-        LOOP_FORM,
-        re.sub(r"(/while(_\d+)?)?/[^/]*TensorArray.*", "", op.name),
-        "it collects tensors in a loop that is not run step by step, from the first to the last: its end depends "
-        "on what it computes, a loop or a branch is inside it, or it reads and writes in another order",
-        "count the steps from 0 by 1 up to a limit that does not change, read sequences and write outputs at the "
-        "counter, or fix the batch and time dimensions of the inputs",
-    )
 
 
 def _refuse_beyond_target(program: Program, target: Target) -> None:

@@ -1,0 +1,36 @@
+"""Why the ops that TFLiteConverter left without a builtin stop a conversion."""
+
+from __future__ import annotations
+
+import re
+
+from converter.errors import ConversionError, Rejection
+from converter.ir import TfliteOp
+
+_LOOP_FORM = "loop-form"
+_OF_LISTS = ("TensorArray", "TensorList")
+
+
+def refuse_custom_op(op: TfliteOp) -> Rejection:
+    """Return why a CUSTOM op is refused; equal for all ops on lists that belong to one loop."""
+    code = (op.custom_code or "").removeprefix("Flex")
+    if not code.startswith(_OF_LISTS):
+        return Rejection(
+            "builtin-ops-only",
+            op.name,
+            f"the TensorFlow op {code} has no TFLite builtin",
+            "replace it by ops that TFLite has",
+        )
+    return Rejection(
+        _LOOP_FORM,
+        re.sub(r"(/while(_\d+)?)?/[^/]*TensorArray.*", "", op.name),
+        "it collects tensors in a loop that is not run step by step, from the first to the last: its end depends "
+        "on what it computes, a loop or a branch is inside it, or it reads and writes in another order",
+        "count the steps from 0 by 1 up to a limit that does not change, read sequences and write outputs at the "
+        "counter, or fix the batch and time dimensions of the inputs",
+    )
+
+
+def is_about_loops(refusal: ConversionError) -> bool:
+    """Return whether lists of loops that could not be raised are the only reason for ``refusal``."""
+    return bool(refusal.rejections) and all(one.rule == _LOOP_FORM for one in refusal.rejections)
