@@ -40,7 +40,7 @@ test-all: $(INSTALLED)  ## the tests, wide matrices in full
 
 fuzz: $(INSTALLED)  ## random programs and networks on real interpreters: make fuzz N=5000
 	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest --hypothesis-show-statistics \
-		tests/lowering/test_random_programs.py tests/nn/test_nn_random_networks.py
+		tests/lowering/test_random_programs.py tests/nn/test_random_networks.py
 
 lint: $(INSTALLED)  ## style, and formatting unchanged
 	$(BIN)/ruff check .
