@@ -11,10 +11,9 @@ from converter.importers.frozen_graph import load_frozen_graph
 from converter.importers.keras import from_keras_model, is_keras_model, load_keras_file
 from converter.importers.saved_model import load_function
 from converter.importers.source import FROZEN_GRAPH, KERAS, TFLITE, Source, format_of
-from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten_function
+from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_file import load_tflite
-from converter.importers.tflite_model import import_tflite
-from converter.ir import Program, Signature, TfliteOp
+from converter.ir import Program, TfliteOp
 from converter.options import AUTO, SourceOptions
 
 UNTOLD = SourceOptions()
@@ -69,9 +68,8 @@ def _refuse_graph_options(told: SourceOptions, what: str) -> None:
 
 
 def import_source(source: Source, *, keep_lists: bool = True) -> Program:
-    """Return the program of a source; see `Source.to_tflite`. Raises ConversionError."""
-    signature = Signature(SIGNATURE_KEY, source.input_names, source.output_names)
-    program = import_tflite(source.to_tflite(keep_lists=keep_lists), source=source.name, signature=signature)
+    """Return the program of a source; see `Source.to_program`. Raises ConversionError."""
+    program = source.to_program(keep_lists=keep_lists)
     _refuse_variables(program)
     return program
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with
-from converter.ir import Array, Shape
+from converter.importers.source import SIGNATURE_KEY
+from converter.importers.tflite_model import import_tflite
+from converter.ir import Array, Program, Shape, Signature
 
 _SHOWN = 12
 """Nodes that a message names at most: the last ones, near the ends of the graph."""
@@ -53,6 +55,11 @@ class FrozenGraph:
             tf1.import_graph_def(self.graph, name="")
             results = session.run([_tensor(name) for name in self.output_names], fed)
         return {name: np.asarray(result) for name, result in zip(self.output_names, results, strict=True)}
+
+    def to_program(self, *, keep_lists: bool = True) -> Program:
+        """Return the program that TFLiteConverter makes of the graph; see `to_tflite` for what it raises."""
+        signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
+        return import_tflite(self.to_tflite(keep_lists=keep_lists), source=self.name, signature=signature)
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
         """Return what TFLiteConverter makes of the graph. Raises ConversionError if it cannot."""

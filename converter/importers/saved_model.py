@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
-from converter.importers.tf_function import SIGNATURE_KEY, FlatFunction, flatten_function
+from converter.importers.source import SIGNATURE_KEY
+from converter.importers.tf_function import FlatFunction, flatten_function
 
 
 def load_function(directory: Path, *, signature_key: str | None = None) -> FlatFunction:

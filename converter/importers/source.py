@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from converter.errors import SourceError
-from converter.ir import Array
+from converter.ir import Array, Program
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -17,6 +17,9 @@ _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _HEAD = 1 << 12
 
+SIGNATURE_KEY = "serving_default"
+"""The key of the signature under which a converted model is called."""
+
 SAVED_MODEL = "saved_model"
 FROZEN_GRAPH = "frozen_graph"
 TFLITE = "tflite"
@@ -24,7 +27,7 @@ KERAS = "keras"
 
 
 class Source(Protocol):
-    """A model to convert: its float reference, and its way through TFLiteConverter."""
+    """A model to convert: its program, and its float reference."""
 
     @property
     def name(self) -> str:
@@ -45,8 +48,12 @@ class Source(Protocol):
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the original: arrays by input name to arrays by output name."""
 
-    def to_tflite(self, *, keep_lists: bool = True) -> bytes:
-        """Return what TFLiteConverter makes of it; it lowers lists of tensors itself unless they are kept."""
+    def to_program(self, *, keep_lists: bool = True) -> Program:
+        """Return the model as a program, its inputs and outputs called by ``input_names`` and ``output_names``.
+
+        A source that takes TFLiteConverter's road has it lower lists of tensors unless ``keep_lists``; any other
+        source ignores ``keep_lists``. Raises ConversionError or SourceError.
+        """
 
 
 def format_of(path: Path) -> str:

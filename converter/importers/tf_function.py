@@ -18,9 +18,9 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with
-from converter.ir import Array, Shape
-
-SIGNATURE_KEY = "serving_default"
+from converter.importers.source import SIGNATURE_KEY
+from converter.importers.tflite_model import import_tflite
+from converter.ir import Array, Program, Shape, Signature
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +83,11 @@ class FlatFunction:
         args, kwargs = tf.nest.pack_sequence_as((args, kwargs), arguments)
         results = _leaves(concrete(*args, **kwargs), "")
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
+
+    def to_program(self, *, keep_lists: bool = True) -> Program:
+        """Return the program that TFLiteConverter makes of the function; see `to_tflite` for what it raises."""
+        signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
+        return import_tflite(self.to_tflite(keep_lists=keep_lists), source=self.name, signature=signature)
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
         """Return what TFLiteConverter makes of the function: marked ops are CUSTOM ops in it.

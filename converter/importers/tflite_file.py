@@ -12,7 +12,9 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
-from converter.ir import Array
+from converter.importers.source import SIGNATURE_KEY
+from converter.importers.tflite_model import import_tflite
+from converter.ir import Array, Program, Signature
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +56,11 @@ class TfliteFile:
             for name, detail in zip(self.output_names, results, strict=True)
         }
 
-    def to_tflite(self, *, keep_lists: bool = True) -> bytes:
-        """Return the file as it is: what became of its lists was decided when it was made."""
+    def to_program(self, *, keep_lists: bool = True) -> Program:
+        """Return the program in the file: what became of its lists was decided when it was made."""
         del keep_lists
-        return self.data
+        signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
+        return import_tflite(self.data, source=self.name, signature=signature)
 
 
 def load_tflite(path: Path) -> TfliteFile:
