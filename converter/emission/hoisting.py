@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from converter.analysis.uses import backward_slice
 from converter.emission.batching import is_batchable, is_dense, is_pure
 from converter.emission.emitter import Emitter
 from converter.emission.inlining import inline, resolve
@@ -43,13 +44,12 @@ def hoist(
     mover = _Mover(body, dict(sequences), dict(invariants), emitter)
     for op in body.ops:
         mover.move(op)
-    ops = _needed(mover.left, body.outputs)
-    read = {value for op in ops for value in op.operands if value is not None} | set(body.outputs)
+    rest = backward_slice(mover.left, body.outputs, keeps=lambda op: isinstance(op, TfliteOp) and not is_pure(op))
     return Remainder(
-        ops,
+        rest.ops,
         body.outputs,
-        {value: whole for value, whole in mover.sequences.items() if value in read},
-        {value: whole for value, whole in mover.invariants.items() if value in read},
+        {value: whole for value, whole in mover.sequences.items() if value in rest.values},
+        {value: whole for value, whole in mover.invariants.items() if value in rest.values},
     )
 
 
@@ -159,12 +159,3 @@ def _joined(values: Sequence[Value], emitter: Emitter) -> Value:
 def _keeping_axes(op: TfliteOp) -> TfliteOp:
     has_bias = len(op.operands) > 2 and op.operands[2] is not None
     return replace(op, options={**op.options, "keepNumDims": True}, version=max(op.version, 5 if has_bias else 6))
-
-
-def _needed(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[Op, ...]:
-    needed, kept = set(outputs), list[Op]()
-    for op in reversed(ops):
-        if needed.intersection(op.results) or (isinstance(op, TfliteOp) and not is_pure(op)):
-            kept.append(op)
-            needed.update(value for value in op.operands if value is not None)
-    return tuple(reversed(kept))

@@ -202,6 +202,9 @@ Steps: TypeAlias = Recurrence | Scan
 
 Op: TypeAlias = Steps | Bidirectional | TfliteOp
 
+Producers: TypeAlias = Mapping[Value, Op]
+"""The op that defines each value of a graph; inputs and constants have none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from converter.analysis.uses import without_dead_ops
 from converter.emission.emitter import Emitter
 from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Value, rewire_graph
 from converter.ir.traits import ELEMENTWISE
-from converter.passes.dead_code import dead_code
 
 
 def absorb_transposes(program: Program) -> Program:
@@ -23,8 +23,7 @@ def absorb_transposes(program: Program) -> Program:
     What is computed from the transposed output of such a recurrence, element by element, is computed before the
     transpose.
     """
-    absorbed = program.map_graphs(_absorb_all)
-    return program if absorbed is program else dead_code(absorbed)
+    return program.map_graphs(_absorb_all).map_graphs(without_dead_ops)
 
 
 def transposes_absorbed(program: Program) -> bool:

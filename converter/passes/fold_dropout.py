@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from converter.analysis.uses import without_dead_ops
 from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value, rewire
-from converter.passes.dead_code import dead_code
 
 
 def fold_dropout(program: Program) -> Program:
     """Replace each product and each choice that a random number cannot change by the value that it always has."""
-    return dead_code(program.map_graphs(_fold))
+    return program.map_graphs(_fold).map_graphs(without_dead_ops)
 
 
 def dropout_folded(program: Program) -> bool:
@@ -39,7 +39,7 @@ def _fold(graph: Graph) -> Graph:
         if kept is not None:
             other[op.results[0]] = other.get(kept, kept)
         elif isinstance(op, Scan):
-            body = dead_code(Program((_fold(op.body),), ())).main
+            body = without_dead_ops(_fold(op.body))
             ops.append(rewire(replace(op, body=body), other))
         else:
             ops.append(rewire(op, other))

@@ -26,6 +26,7 @@ from converter.passes.recognize_cells import cells_recognized, recognize_cells
 from converter.passes.refine_shapes import refine_shapes, shapes_refined
 from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
+from converter.passes.trim_scans import scans_trimmed, trim_scans
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Pass:
 
 
 RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
 KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
@@ -51,6 +53,7 @@ DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
 CANONICALIZE = (
     KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
     RAISE_LOOPS,
+    TRIM_SCANS,  # after RAISE_LOOPS: a loop carries more than is read of it
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
     MAP_SEQUENCES,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state

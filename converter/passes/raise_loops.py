@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from converter.analysis.uses import without_dead_ops
 from converter.ir import Graph, Op, Program, TfliteOp, rewire_graph
-from converter.passes.dead_code import dead_code
-from converter.passes.trim_scans import trim_scans
 from converter.raising.loop import loop_of
 from converter.raising.scans import Raised, raise_loop
 from converter.raising.subgraphs import drop_unused_graphs
@@ -27,7 +26,7 @@ def raise_loops(program: Program) -> Program:
         return program
     for index in range(len(program.graphs)):
         program = _raise_in(program, index)
-    return trim_scans(dead_code(drop_unused_graphs(program)))
+    return drop_unused_graphs(program).map_graphs(without_dead_ops)
 
 
 def loops_raised(program: Program) -> bool:

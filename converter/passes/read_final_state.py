@@ -6,8 +6,7 @@ in any case, and a slice of them costs less than reading its state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from converter.analysis.uses import Uses
 from converter.ir import Graph, Lowering, Op, Program, Recurrence, TfliteOp, Value, rewire_graph
 
 
@@ -27,22 +26,15 @@ def _rewired(graph: Graph) -> Graph:
 
 def _last_outputs(graph: Graph) -> dict[Value, Value]:
     """Return what is read of each such loop, with the final state that is the same."""
+    uses = Uses.of(graph)
     found: dict[Value, Value] = {}
     for op in graph.ops:
         if isinstance(op, Recurrence) and op.lowering is not Lowering.FUSED and op.output not in graph.outputs:
-            readers = list(_readers(graph, op.output))
+            readers = uses.readers(op.output)
             if op.sequence_length is None and op.mask is None and all(_is_last(reader, op) for reader in readers):
-                found |= {reader.results[0]: op.final_state[-1] for reader in readers if _is_read(reader, graph)}
+                read = (reader.results[0] for reader in readers)
+                found |= {result: op.final_state[-1] for result in read if uses.is_read(result)}
     return found
-
-
-def _readers(graph: Graph, value: Value) -> Iterator[Op]:
-    return (op for op in graph.ops if value in op.operands)
-
-
-def _is_read(reader: Op, graph: Graph) -> bool:
-    (result,) = reader.results
-    return result in graph.outputs or any(_readers(graph, result))
 
 
 def _is_last(reader: Op, op: Recurrence) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from converter.analysis.sizes import size_of
+from converter.analysis.uses import backward_slice
 from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
 from converter.flatbuffer import unique_name
@@ -199,29 +200,18 @@ class _Body:
         kept = [rewire(op, self._other) for op in body.ops if id(op) not in reads]
         results = [*(body.outputs[position] for position in plan.states), *(w.element for w in plan.collected)]
         outputs = tuple(self._other.get(value, value) for value in results)
-        ops, needed = _needed([*self._first, *kept], outputs)
-        if any(isinstance(op, TfliteOp) and op.custom_code in PURE_CUSTOM_OPS for op in ops):
+        step = backward_slice([*self._first, *kept], outputs)
+        if any(isinstance(op, TfliteOp) and op.custom_code in PURE_CUSTOM_OPS for op in step.ops):
             return None
         states = [body.inputs[position] for position in plan.states]
         invariants = [
             body.inputs[position]
             for position in sorted(plan.invariants)
-            if body.inputs[position] in needed and body.inputs[position] not in self._other
+            if body.inputs[position] in step.values and body.inputs[position] not in self._other
         ]
         if any(value.type.dtype in _OPAQUE for value in invariants):
             return None
-        return Graph(body.name, (self.time, *states, *slices, *invariants), outputs, ops)
-
-
-def _needed(ops: Sequence[Op], outputs: Sequence[Value]) -> tuple[tuple[Op, ...], set[Value]]:
-    """Return the ops that ``outputs`` depend on, and every value that is read."""
-    needed = set(outputs)
-    kept: list[Op] = []
-    for op in reversed(ops):
-        if needed.intersection(op.results):
-            kept.append(op)
-            needed.update(value for value in op.operands if value is not None)
-    return tuple(reversed(kept)), needed
+        return Graph(body.name, (self.time, *states, *slices, *invariants), outputs, step.ops)
 
 
 # --- what stands around the loop ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from converter.analysis.uses import backward_slice
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, Graph, TfliteOp, Value, constant
 from converter.ir.evaluate import activate, evaluate_graph
@@ -161,13 +162,9 @@ def _where(function: Callable[[Array], Array], level: float) -> float:
 
 def _between(root: Value, value: Value, ops: Sequence[TfliteOp]) -> Graph:
     """Return the graph that computes ``value`` from ``root``, its constants scalars: any shape will do."""
-    needed, kept = {value}, list[TfliteOp]()
-    for op in reversed(ops):
-        if not needed.intersection(op.results):
-            continue
-        kept.append(replace(op, operands=tuple(map(_scalar, op.operands))))
-        needed.update(operand for operand in op.operands if operand is not None and operand is not root)
-    return Graph("function", (root,), (value,), tuple(reversed(kept)))
+    between = set(backward_slice(ops, [value], given={root}).ops)
+    scalars = (replace(op, operands=tuple(map(_scalar, op.operands))) for op in ops if op in between)
+    return Graph("function", (root,), (value,), tuple(scalars))
 
 
 def _scalar(operand: Value | None) -> Value | None:

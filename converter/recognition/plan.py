@@ -6,12 +6,13 @@ states of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from converter.analysis.uses import backward_slice
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
 from converter.ir import (
@@ -256,19 +257,14 @@ class _Planner:
     ) -> tuple[Value, ...]:
         """Emit a scan without states that computes ``values`` at each of its ``steps``, None for all."""
         known = {self._time, *self._invariants, *self._sequences}
-        ops: list[Op] = []
-        needed = set(values)
-        for op in reversed(self._scan.body.ops):
-            if needed.intersection(op.results) - known:
-                ops.append(op)
-                needed.update(operand for operand in op.operands if operand is not None)
-        self._refuse_states(needed)
-        slices = [value for value in self._sequences if value in needed]
+        step = backward_slice(self._scan.body.ops, values, given=known)
+        self._refuse_states(step.values)
+        slices = [value for value in self._sequences if value in step.values]
         if not slices and self._scan.length is None:
             slices = list(self._sequences)[:1]
-        invariants = [value for value in self._invariants if value in needed]
+        invariants = [value for value in self._invariants if value in step.values]
         inputs = (self._time, *slices, *invariants)
-        body = Graph(f"{self._scan.body.name}/{into[0].name}", inputs, tuple(values), tuple(reversed(ops)))
+        body = Graph(f"{self._scan.body.name}/{into[0].name}", inputs, tuple(values), step.ops)
         self._emitter.ops.append(
             Scan(
                 name=f"{self._scan.name}/{into[0].name}",
@@ -285,13 +281,13 @@ class _Planner:
         )
         return tuple(into)
 
-    def _refuse_states(self, needed: set[Value]) -> None:
+    def _refuse_states(self, needed: Set[Value]) -> None:
         for component in self._step.flow.components:
             if component.value in needed and component.value not in self._sequences:
                 raise NoPlanError(
                     "it uses the memory of a cell at every step, which is not among the cell's outputs"
                 )
-        if needed.intersection(self._states):
+        if not needed.isdisjoint(self._states):
             raise NoPlanError("it uses a state outside of the cell that has it")
 
 
