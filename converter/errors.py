@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from converter.rules import Rule
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,7 +31,7 @@ class InvalidProgramError(TfliteRnnError):
 class Rejection:
     """Why a lowering does not compute an op exactly: the rule, the place, what was seen, what to do."""
 
-    rule: str
+    rule: Rule
     op: str
     detail: str
     hint: str

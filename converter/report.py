@@ -19,7 +19,9 @@ class LoweringRecord:
 
     def to_dict(self) -> dict[str, object]:
         """Return the record for JSON."""
-        refused = [{"rule": reason.rule, "detail": reason.detail, "hint": reason.hint} for reason in self.refused]
+        refused = [
+            {"rule": reason.rule.value, "detail": reason.detail, "hint": reason.hint} for reason in self.refused
+        ]
         return {"name": self.name, "cell": self.cell, "lowering": self.lowering, "refused": refused}
 
     def __str__(self) -> str:

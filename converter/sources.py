@@ -15,6 +15,7 @@ from converter.importers.tf_function import FlatFunction, flatten_function
 from converter.importers.tflite_file import load_tflite
 from converter.ir import Program, TfliteOp
 from converter.options import AUTO, SourceOptions
+from converter.rules import Rule
 
 UNTOLD = SourceOptions()
 
@@ -78,7 +79,7 @@ def _refuse_variables(program: Program) -> None:
     """Raise ConversionError if TFLiteConverter left a weight as a variable: nothing would set it in the file."""
     rejections = [
         Rejection(
-            "constant-weights",
+            Rule.CONSTANT_WEIGHTS,
             op.name,
             "a variable of the model is no constant, because the model changes it while it runs",
             "convert the model at inference, with variables that it only reads",

@@ -35,6 +35,7 @@ from converter.ir import (
     TfliteOp,
     Value,
 )
+from converter.rules import Rule
 
 
 def import_tflite(data: bytes, *, source: str, signature: Signature | None = None) -> Program:
@@ -190,14 +191,14 @@ def _weight(value: Value | None, name: str, location: Location) -> Array:
     given = _given(value)
     if given.data is None:
         raise _refused(
-            "constant-weights",
+            Rule.CONSTANT_WEIGHTS,
             location,
             f"the weight {name} is computed while the model runs ({given.name})",
             "the cell's variables must be its own: convert a function in which they are not reassigned",
         )
     if given.type.dtype is not DType.FLOAT32:
         raise _refused(
-            "float32-only",
+            Rule.FLOAT32_ONLY,
             location,
             f"the weight {name} is {given.type.dtype.value}; the recurrent kernels compute in float32",
             "build the cell and its inputs with dtype tf.float32",
@@ -205,14 +206,14 @@ def _weight(value: Value | None, name: str, location: Location) -> Array:
     return given.data
 
 
-def _refused(rule: str, location: Location, detail: str, hint: str) -> ConversionError:
+def _refused(rule: Rule, location: Location, detail: str, hint: str) -> ConversionError:
     return ConversionError("cannot convert the model", [Rejection(rule, str(location), detail, hint)])
 
 
 def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) -> Cell:
     if not cells.knows(leaf):
         raise _refused(
-            "cell-kind",
+            Rule.CELL_KIND,
             location,
             f"cells of kind {leaf.kind!r} are not known to this version",
             "convert with the version of tflite-rnn that wrote the model",
@@ -220,4 +221,4 @@ def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) 
     try:
         return cells.build_cell(leaf, weights)
     except ValueError as error:
-        raise _refused("cell-options", location, str(error), "change this option of the cell") from error
+        raise _refused(Rule.CELL_OPTIONS, location, str(error), "change this option of the cell") from error

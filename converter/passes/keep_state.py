@@ -32,6 +32,7 @@ from converter.ir import (
     dims,
 )
 from converter.passes.open_states import OpenState, open_states, start_from
+from converter.rules import Rule
 
 RESET = "reset"
 """The key of the signature that puts every state back to where it starts."""
@@ -85,7 +86,7 @@ def _rejections(program: Program) -> Iterator[Rejection]:
         for inner in graph.ops:
             if isinstance(inner, Recurrence | Scan):
                 yield Rejection(
-                    "streaming-in-control-flow",
+                    Rule.STREAMING_IN_CONTROL_FLOW,
                     inner.place,
                     "the recurrence runs inside a tf.while_loop or tf.cond",
                     "call dynamic_rnn outside of it",
@@ -96,14 +97,14 @@ def _steps_rejections(op: Steps, *, is_backward: bool) -> Iterator[Rejection]:
     is_known = op.batch is not None if isinstance(op, Recurrence) else _is_static(op)
     if not is_known:
         yield Rejection(
-            "streaming-dynamic-batch",
+            Rule.STREAMING_DYNAMIC_BATCH,
             op.place,
             "the state has a row for each row of the batch, and the batch is unknown",
             "fix the batch in the input signature, usually to 1",
         )
     if is_backward:
         yield Rejection(
-            "streaming-backwards",
+            Rule.STREAMING_BACKWARDS,
             op.place,
             "the recurrence runs from the end of its input to the start, so it cannot go on in the next chunk",
             "use state='stateless' with whole sequences",

@@ -22,6 +22,7 @@ from converter.ir import (
     Scan,
     Steps,
 )
+from converter.rules import Rule
 from converter.targets import Rules
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
@@ -56,14 +57,17 @@ def _cell_rejections(op: Recurrence) -> Iterator[Rejection]:
         case LayerNormLstmCell():
             # The fused LSTM can normalise its gates, but stores its memory as it is.
             yield Rejection(
-                "layer-norm-no-fused-op",
+                Rule.LAYER_NORM_NO_FUSED_OP,
                 op.place,
                 "the cell normalises its memory, and no fused op does",
                 "use an LSTM cell without layer normalisation (layer_norm=False)",
             )
         case GruCell():
             yield Rejection(
-                "gru-no-fused-op", op.place, "there is no fused op for gated recurrent units", "use an LSTM cell"
+                Rule.GRU_NO_FUSED_OP,
+                op.place,
+                "there is no fused op for gated recurrent units",
+                "use an LSTM cell",
             )
 
 
@@ -76,7 +80,7 @@ def unrolled_rejections(op: Steps) -> Iterator[Rejection]:
     """Yield every reason why the steps of ``op`` cannot be written out one after another."""
     if op.time is None:
         yield Rejection(
-            "unrolled-time",
+            Rule.UNROLLED_TIME,
             op.place,
             "how many steps there are is known only when the model runs, and unrolled steps are counted now",
             "fix the time dimension in the input signature, or use lowering='while'",
@@ -87,7 +91,7 @@ def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
     """Yield every reason why ``lowering`` does not compute ``op`` exactly."""
     if lowering is Lowering.FUSED:
         yield op.refused or Rejection(
-            "unknown-cell",
+            Rule.UNKNOWN_CELL,
             op.place,
             "its step is that of no cell that is known here, and a fused op computes a known cell only",
             "use a cell of tflite_rnn.nn with options that it has",
@@ -96,7 +100,7 @@ def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
     for value in (*op.sequences, *op.outputs):
         if value.type.dtype not in SEQUENCE_TYPES:
             yield Rejection(
-                "scan-type",
+                Rule.SCAN_TYPE,
                 op.place,
                 f"the steps read or write {value.name} of type {value.type.dtype.value}, which the runtimes' ops "
                 "for that do not know",
@@ -104,7 +108,7 @@ def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
             )
         if value.type.rank is None:
             yield Rejection(
-                "scan-rank",
+                Rule.SCAN_RANK,
                 op.place,
                 f"how many dimensions {value.name} has is not known",
                 "give it a shape, of unknown dimensions where need be",
@@ -117,7 +121,7 @@ def _type_rejections(op: Recurrence) -> Iterator[Rejection]:
     for value in (op.x, *op.initial_state):
         if value is not None and value.type.dtype is not DType.FLOAT32:
             yield Rejection(
-                "float32-only",
+                Rule.FLOAT32_ONLY,
                 op.place,
                 f"{value.name} is {value.type.dtype.value}; the recurrent kernels compute in float32",
                 "build the cell and its inputs with dtype tf.float32",
@@ -128,7 +132,7 @@ def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejectio
     # The arena of state tensors does not grow while a model runs: after a larger batch, h and c would overlap.
     if op.batch is None and unsettled is not None:
         yield Rejection(
-            "fused-dynamic-batch",
+            Rule.FUSED_DYNAMIC_BATCH,
             op.place,
             f"the batch is unknown, and {unsettled.name} is sized while the model runs, maybe before the fused op",
             "fix the batch in the input signature, or reshape with constant shapes (one -1 is fine)",
@@ -138,7 +142,7 @@ def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejectio
 def _mask_rejections(op: Recurrence) -> Iterator[Rejection]:
     # A fused op can be made to ignore the steps at either end of a row, but a mask may have gaps, too.
     yield Rejection(
-        "mask-no-fused-op",
+        Rule.MASK_NO_FUSED_OP,
         op.place,
         "its steps are masked, and no fused op skips steps in the middle of a row",
         "leave out Masking and mask_zero, or give the lengths of the rows (sequence_length of dynamic_rnn)",
@@ -148,7 +152,7 @@ def _mask_rejections(op: Recurrence) -> Iterator[Rejection]:
 def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:
     # Inside control flow the runtimes keep state tensors per call of the body, each in its own way.
     yield Rejection(
-        "fused-in-control-flow",
+        Rule.FUSED_IN_CONTROL_FLOW,
         op.place,
         "the recurrence runs inside a tf.while_loop or tf.cond",
         "call dynamic_rnn outside of it",
@@ -159,15 +163,15 @@ def _target_rejections(op: Recurrence, rules: Rules) -> Iterator[Rejection]:
     place, hint = op.place, "a loop computes it there"
     if not rules.variable_tensors:
         detail = f"{rules.title} refuses the state tensors of fused ops"
-        yield Rejection("target-variable-tensors", place, detail, hint)
+        yield Rejection(Rule.TARGET_VARIABLE_TENSORS, place, detail, hint)
         return
     builtin = "UNIDIRECTIONAL_SEQUENCE_RNN" if isinstance(op.cell, RnnCell) else "UNIDIRECTIONAL_SEQUENCE_LSTM"
     if builtin not in rules.versions:
-        yield Rejection("target-op", place, f"{rules.title} has no {builtin}", hint)
+        yield Rejection(Rule.TARGET_OP, place, f"{rules.title} has no {builtin}", hint)
     elif isinstance(op.cell, LstmCell) and not rules.fused_features:
         for feature in _features(op.cell):
             detail = f"the fused LSTM of {rules.title} has no {feature}"
-            yield Rejection("target-fused-lstm", place, detail, hint)
+            yield Rejection(Rule.TARGET_FUSED_LSTM, place, detail, hint)
 
 
 def _features(cell: LstmCell) -> Iterator[str]:
@@ -186,14 +190,14 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
     # NONE leaves the kernel's result unwritten; the schema has no number for the other functions.
     if cell.activation not in LSTM_ACTIVATIONS:
         yield Rejection(
-            "lstm-activation",
+            Rule.LSTM_ACTIVATION,
             place,
             f"the fused LSTM has no {cell.activation.value} activation",
             f"use one of {_names(LSTM_ACTIVATIONS)}",
         )
     if cell.recurrent_activation is not Activation.SIGMOID:
         yield Rejection(
-            "lstm-recurrent-activation",
+            Rule.LSTM_RECURRENT_ACTIVATION,
             place,
             f"the fused LSTM's gates are sigmoid, not {cell.recurrent_activation.value}",
             "use sigmoid",
@@ -202,7 +206,7 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
     for name, clip in (("cell_clip", cell.cell_clip), ("proj_clip", cell.projection_clip)):
         if clip == 0.0:
             yield Rejection(
-                "lstm-zero-clip",
+                Rule.LSTM_ZERO_CLIP,
                 place,
                 f"{name} is 0.0, a bound; the fused LSTM takes 0.0 for no clipping",
                 f"{name}=None clips nothing; a positive bound clips",
@@ -210,7 +214,7 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
     # The projection accumulates in a scratch buffer that is sized for n_cell columns.
     if cell.output_size > cell.units:
         yield Rejection(
-            "lstm-wide-projection",
+            Rule.LSTM_WIDE_PROJECTION,
             place,
             f"the projection widens {cell.units} units to {cell.output_size} outputs; "
             "the fused LSTM overruns its scratch memory then",
@@ -221,7 +225,7 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
 def _rnn_rejections(op: Recurrence, cell: RnnCell) -> Iterator[Rejection]:
     if cell.activation not in RNN_ACTIVATIONS:
         yield Rejection(
-            "rnn-activation",
+            Rule.RNN_ACTIVATION,
             op.place,
             f"the fused RNN has no {cell.activation.value} activation",
             f"use one of {_names(RNN_ACTIVATIONS)}",

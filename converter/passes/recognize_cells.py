@@ -13,6 +13,7 @@ from converter.analysis.zeros import is_zero
 from converter.errors import Rejection
 from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
 from converter.recognition import recognize
+from converter.rules import Rule
 
 _HINT = "its step runs in a loop as it is; a cell of TensorFlow 1, Keras or tflite_rnn.nn would be recognised"
 
@@ -56,7 +57,7 @@ def _recognized(scan: Scan, producers: Producers, taken: set[str]) -> Iterator[O
 
 
 def _refusal(scan: Scan, reason: str) -> Rejection:
-    return Rejection("known-cells", scan.place, f"this loop is no known cell: {reason}", _HINT)
+    return Rejection(Rule.KNOWN_CELLS, scan.place, f"this loop is no known cell: {reason}", _HINT)
 
 
 def _runs_all(scan: Scan, lengths: Value | None, producers: Producers) -> bool:

@@ -6,8 +6,8 @@ import re
 
 from converter.errors import ConversionError, Rejection
 from converter.ir import TfliteOp
+from converter.rules import Rule
 
-_LOOP_FORM = "loop-form"
 _OF_LISTS = ("TensorArray", "TensorList")
 
 
@@ -16,13 +16,13 @@ def refuse_custom_op(op: TfliteOp) -> Rejection:
     code = (op.custom_code or "").removeprefix("Flex")
     if not code.startswith(_OF_LISTS):
         return Rejection(
-            "builtin-ops-only",
+            Rule.BUILTIN_OPS_ONLY,
             op.name,
             f"the TensorFlow op {code} has no TFLite builtin",
             "replace it by ops that TFLite has",
         )
     return Rejection(
-        _LOOP_FORM,
+        Rule.LOOP_FORM,
         re.sub(r"(/while(_\d+)?)?/[^/]*TensorArray.*", "", op.name),
         "it collects tensors in a loop that is not run step by step, from the first to the last: its end depends "
         "on what it computes, a loop or a branch is inside it, or it reads and writes in another order",
@@ -33,4 +33,4 @@ def refuse_custom_op(op: TfliteOp) -> Rejection:
 
 def is_about_loops(refusal: ConversionError) -> bool:
     """Return whether lists of loops that could not be raised are the only reason for ``refusal``."""
-    return bool(refusal.rejections) and all(one.rule == _LOOP_FORM for one in refusal.rejections)
+    return bool(refusal.rejections) and all(one.rule is Rule.LOOP_FORM for one in refusal.rejections)

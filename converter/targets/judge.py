@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from converter.errors import Rejection
 from converter.ir import Graph, Program, TfliteOp, Value
+from converter.rules import Rule
 from converter.targets.rules import RULES, Rules, Target
 
 _STATEFUL = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -50,7 +51,7 @@ def _boundary_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
             if rules.boundary is not None and value.type.dtype not in rules.boundary:
                 types = ", ".join(sorted(dtype.value for dtype in rules.boundary))
                 yield Rejection(
-                    "target-boundary-type",
+                    Rule.TARGET_BOUNDARY_TYPE,
                     name,
                     f"the {side} {name} is {value.type.dtype.value}; {rules.title} passes {types} only",
                     "cast it inside the model",
@@ -62,7 +63,7 @@ def _boundary_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
 def _output_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
     for name in direct_outputs(program.main):
         yield Rejection(
-            "target-direct-output",
+            Rule.TARGET_DIRECT_OUTPUT,
             name.name,
             f"the output {name.name} is the result of a WHILE, an input or another output; "
             f"{rules.title} gives garbage for it, or refuses it",
@@ -86,7 +87,7 @@ def _tensor_rejections(graph: Graph, rules: Rules) -> Iterator[Rejection]:
     for value in graph.values():
         if value.is_variable and not rules.variable_tensors:
             yield Rejection(
-                "target-variable-tensors",
+                Rule.TARGET_VARIABLE_TENSORS,
                 value.name,
                 f"{rules.title} refuses state tensors, and with them every fused recurrent op",
                 "convert the model for this target: its recurrences become loops",
@@ -97,7 +98,7 @@ def _tensor_rejections(graph: Graph, rules: Rules) -> Iterator[Rejection]:
     for value in graph.values():
         if not value.type.is_static:
             yield Rejection(
-                "target-static-shapes",
+                Rule.TARGET_STATIC_SHAPES,
                 value.name,
                 f"{value.name} is {value.type}; {rules.title} needs every dimension fixed",
                 "fix the batch and the time of the inputs",
@@ -109,18 +110,18 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
     newest = rules.versions.get(op.builtin, 0)
     if op.custom_code is not None:
         yield Rejection(
-            "target-op",
+            Rule.TARGET_OP,
             op.name,
             f"{op.custom_code} is a custom op, which {rules.title} does not have",
             "replace it",
         )
     elif newest == 0:
         yield Rejection(
-            "target-op", op.name, f"{rules.title} has no {op.builtin}", "replace the layer it comes from"
+            Rule.TARGET_OP, op.name, f"{rules.title} has no {op.builtin}", "replace the layer it comes from"
         )
     elif op.version > newest:
         yield Rejection(
-            "target-op-version",
+            Rule.TARGET_OP_VERSION,
             op.name,
             f"{op.builtin} has version {op.version}; {rules.title} knows it up to version {newest}",
             "replace the layer it comes from, or use a newer runtime",
@@ -128,7 +129,7 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
     limit = rules.concatenation_operands
     if limit is not None and op.builtin == "CONCATENATION" and len(op.operands) > limit:
         yield Rejection(
-            "target-concatenation",
+            Rule.TARGET_CONCATENATION,
             op.name,
             f"a CONCATENATION of {len(op.operands)} operands; {rules.title} takes {limit}",
             "concatenate in several steps",
@@ -140,7 +141,7 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
 def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
     if len(op.operands) != _OPERANDS:
         yield Rejection(
-            "target-fused-lstm",
+            Rule.TARGET_FUSED_LSTM,
             op.name,
             f"the fused LSTM of {rules.title} takes {_OPERANDS} operands, {op.name} has {len(op.operands)}",
             "convert the model again",
@@ -151,7 +152,7 @@ def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
         found.append("activation but tanh")
     for what in found:
         yield Rejection(
-            "target-fused-lstm",
+            Rule.TARGET_FUSED_LSTM,
             op.name,
             f"the fused LSTM of {rules.title} has no {what}",
             "convert the model for this target: such a recurrence becomes a loop",

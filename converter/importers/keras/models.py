@@ -11,6 +11,7 @@ from converter.flatbuffer import unique_name
 from converter.importers.keras import keras2, keras3
 from converter.importers.keras.cudnn import runs_anywhere
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
+from converter.rules import Rule
 
 LIBRARIES = ("keras", "tf_keras")
 
@@ -90,7 +91,7 @@ def _check_built(model: Any) -> None:
 def _check_precision(model: Any) -> None:
     rejections = [
         Rejection(
-            "float32-only",
+            Rule.FLOAT32_ONLY,
             f"{model.name}/{layer.name}",
             f"the layer computes in {layer.compute_dtype}; the recurrent kernels compute in float32",
             "load the model with the dtype policy float32: its weights are float32 already",
