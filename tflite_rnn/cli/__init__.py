@@ -1,0 +1,26 @@
+"""The command line: ``tflite-rnn convert``, ``inspect``, ``targets`` and ``check``.
+
+Exit status: 0 if all is well, 1 if the model fails a check, 2 if the input is bad.
+"""
+
+from __future__ import annotations
+
+import click
+
+import tflite_rnn
+from tflite_rnn.cli.check import check_command
+from tflite_rnn.cli.convert import convert_command
+from tflite_rnn.cli.inspect import inspect_command
+from tflite_rnn.cli.targets import targets_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
+def main() -> None:
+    """Compile recurrent networks to TensorFlow Lite, exactly, and prove it."""
+
+
+main.add_command(convert_command)
+main.add_command(check_command)
+main.add_command(inspect_command)
+main.add_command(targets_command)

@@ -1,0 +1,126 @@
+"""``tflite-rnn check``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+
+import tflite_rnn
+from converter.errors import SourceError
+from converter.flatbuffer import read_file, read_model
+from tflite_rnn.cli.status import DIFFERENCE, reports_errors
+from tflite_rnn.cli.words import check_exists, constants_of, renames_of
+from tflite_rnn.console import import_tensorflow
+from tflite_rnn.runtime import RUNTIMES, SPECIAL_RUNTIMES, ParityReport, Runtime
+from tflite_rnn.runtime.signature import Array
+
+
+@click.command("check")
+@click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    required=True,
+    metavar="SOURCE",
+    type=click.Path(path_type=Path),
+    help="The float reference: the SavedModel or frozen graph that the file was converted from.",
+)
+@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
+@click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
+@click.option(
+    "--set",
+    "constants",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    callback=constants_of,
+    help="The number of a placeholder of a frozen graph that is no input of the file.",
+)
+@click.option(
+    "--rename",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=renames_of,
+    help="A name that the file was given in place of the reference's; repeatable.",
+)
+@click.option(
+    "--runtime",
+    "labels",
+    multiple=True,
+    type=click.Choice([runtime.label for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES)]),
+    help="A runtime to check on; may be given several times. Every installed interpreter if not.",
+)
+@click.option(
+    "--inputs",
+    "inputs_file",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Inputs to try, an array per input name. Random ones in several sizes if not given.",
+)
+@click.option(
+    "--invokes", default=3, show_default=True, type=click.IntRange(1), help="Runs of each input in a row."
+)
+@click.option("--atol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Absolute tolerance.")
+@click.option("--rtol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Relative tolerance.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
+@reports_errors
+def check_command(
+    model: Path,
+    against: Path,
+    unsafe: bool,
+    signature_key: str | None,
+    constants: Mapping[str, float],
+    rename: Mapping[str, str],
+    labels: tuple[str, ...],
+    inputs_file: Path | None,
+    invokes: int,
+    atol: float,
+    rtol: float,
+    seed: int,
+) -> None:
+    """Run a .tflite on real interpreters and compare it with its float reference.
+
+    Exit status 0 if every output agrees on every runtime, 1 if not.
+
+    \b
+    Example:
+      tflite-rnn check model.tflite --against saved_model/
+    """
+    read_model(read_file(model), source=str(model))
+    check_exists(against)
+    inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
+    console = Console(highlight=False, soft_wrap=True)
+    with console.status(f"checking {model}") as status:
+        import_tensorflow()
+
+        def progress(runtime: Runtime, case: int, cases: int) -> None:
+            status.update(f"checking {model} on {runtime.label}, case {case} of {cases}")
+
+        report: ParityReport = tflite_rnn.check(
+            model,
+            against,
+            inputs=inputs,
+            runtimes=[runtime for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES) if runtime.label in labels] or None,
+            invokes=invokes,
+            atol=atol,
+            rtol=rtol,
+            signature_key=signature_key,
+            constants=constants,
+            rename=rename,
+            safe_mode=not unsafe,
+            seed=seed,
+            progress=progress,
+        )
+    console.print(str(report), markup=False)
+    sys.exit(0 if report.ok else DIFFERENCE)
+
+
+def _read_inputs(path: Path) -> Mapping[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SourceError(f"{path}: not an .npz file of input arrays: {error}") from error

@@ -1,0 +1,58 @@
+"""The words of options: how each is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from converter.errors import SourceError
+
+_SIZE = re.compile(r"\d+|\?|-1")
+
+
+def names_of(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Read ``a,b``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def shapes_of(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, tuple[int | None, ...]]:
+    """Read ``x:2,?,80;n:2``; ``?`` and -1 are unknown sizes."""
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for part in (text or "").split(";"):
+        name, colon, dims = part.strip().rpartition(":")
+        sizes = [dim.strip() for dim in dims.split(",") if dim.strip()]
+        if not part.strip():
+            continue
+        if not colon or not name or not all(_SIZE.fullmatch(size) for size in sizes):
+            raise click.BadParameter(f"{part.strip()!r} is no shape; write NAME:SIZE,SIZE,… with ? where unknown")
+        shapes[name] = tuple(None if size in {"?", "-1"} else int(size) for size in sizes)
+    return shapes
+
+
+def constants_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    """Read each ``name=number``."""
+    constants: dict[str, float] = {}
+    for text in texts:
+        name, _equals, number = text.partition("=")
+        try:
+            constants[name.strip()] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no NAME=NUMBER") from None
+    return constants
+
+
+def renames_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read each ``old=new``."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (old, _equals, new) in zip(texts, pairs, strict=True):
+        if not old.strip() or not new.strip():
+            raise click.BadParameter(f"{text!r} is no OLD=NEW")
+    return {old.strip(): new.strip() for old, _equals, new in pairs}
+
+
+def check_exists(source: Path) -> None:
+    """Raise SourceError for a missing source before TensorFlow's long import."""
+    if not source.exists():
+        raise SourceError(f"{source}: no such file or directory")
