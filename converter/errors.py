@@ -19,6 +19,10 @@ class SourceError(TfliteRnnError):
     """The model to convert cannot be read, or is not of a kind this tool converts."""
 
 
+class OptionError(TfliteRnnError, ValueError):
+    """An option has a value that it cannot have, whatever the model is."""
+
+
 class ModelFileError(TfliteRnnError):
     """A ``.tflite`` file is missing, damaged or not a TFLite flatbuffer at all."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from converter.errors import TfliteRnnError
+from converter.errors import OptionError
 from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
@@ -47,7 +47,7 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.source_format not in SOURCE_FORMATS:
             known = ", ".join(SOURCE_FORMATS)
-            raise TfliteRnnError(f"source_format is {self.source_format!r}; it must be one of {known}")
+            raise OptionError(f"source_format is {self.source_format!r}; expected one of {known}")
 
     @property
     def of_graphs(self) -> tuple[str, ...]:
@@ -81,13 +81,13 @@ class ConvertOptions:
         pair_directions: bool = True,
         rename: Mapping[str, str] | None = None,
     ) -> ConvertOptions:
-        """Return the options that these words name. Raises TfliteRnnError for a word that names none."""
+        """Return the options that these words name. Raises OptionError for a word that names none."""
         for option, word, words in (
             ("lowering", lowering, LOWERINGS),
             ("state", state, STATE_POLICIES),
             ("target", target, TARGETS),
         ):
             if word not in words:
-                raise TfliteRnnError(f"{option} is {word!r}; it must be one of {', '.join(words)}")
+                raise OptionError(f"{option} is {word!r}; expected one of {', '.join(words)}")
         form = None if lowering == AUTO else Lowering(lowering)
         return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))

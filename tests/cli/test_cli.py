@@ -38,7 +38,9 @@ def refused(*arguments: str | Path) -> str:
 def test_help_names_the_commands() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert [name for name in ("convert", "inspect", "targets", "check") if name not in result.output] == []
+    assert [
+        name for name in ("convert", "inspect", "targets", "check", "explain") if name not in result.output
+    ] == []
 
 
 # --- inspect ---------------------------------------------------------------------------------------------------

@@ -212,5 +212,5 @@ def test_options_of_frozen_graphs_are_refused_elsewhere(tmp_path: Path) -> None:
     path.write_bytes(NOISE)
     with pytest.raises(rnn.SourceError, match="outputs say something about frozen graphs only"):
         open_source(path, SourceOptions(outputs=("y",)))
-    with pytest.raises(rnn.TfliteRnnError, match="source_format is 'onnx'; it must be one of auto, saved_model"):
+    with pytest.raises(rnn.TfliteRnnError, match="source_format is 'onnx'; expected one of auto, saved_model"):
         SourceOptions(source_format="onnx")

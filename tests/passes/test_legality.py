@@ -101,7 +101,7 @@ def test_a_loop_on_request_is_a_loop() -> None:
 
 
 def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(TfliteRnnError, match="'fastest'; it must be one of auto, fused, while, unrolled"):
+    with pytest.raises(TfliteRnnError, match="'fastest'; expected one of auto, fused, while, unrolled"):
         ConvertOptions.parse(lowering="fastest")
 
 

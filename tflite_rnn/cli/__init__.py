@@ -1,4 +1,4 @@
-"""The command line: ``tflite-rnn convert``, ``inspect``, ``targets`` and ``check``.
+"""The command line: ``tflite-rnn convert``, ``check``, ``inspect``, ``targets`` and ``explain``.
 
 Exit status: 0 if all is well, 1 if the model fails a check, 2 if the input is bad.
 """
@@ -10,6 +10,7 @@ import click
 import tflite_rnn
 from tflite_rnn.cli.check import check_command
 from tflite_rnn.cli.convert import convert_command
+from tflite_rnn.cli.explain import explain_command
 from tflite_rnn.cli.inspect import inspect_command
 from tflite_rnn.cli.targets import targets_command
 
@@ -24,3 +25,4 @@ main.add_command(convert_command)
 main.add_command(check_command)
 main.add_command(inspect_command)
 main.add_command(targets_command)
+main.add_command(explain_command)
