@@ -24,6 +24,7 @@ from converter.ir import (
     GruCell,
     LayerNormLstmCell,
     Lowering,
+    Names,
     Program,
     Recurrence,
     RnnCell,
@@ -341,7 +342,7 @@ def own_step(draw: st.DrawFn, draft: Draft, number: int) -> None:
 def _body_of_cell(cell: Cell, batch: int | None) -> Graph:
     t, x = tensor("t", dtype=DType.INT32), tensor("x_t", batch, cell.input_size)
     states = [tensor(f"state_{i}_t", batch, size) for i, size in enumerate(cell.state_sizes)]
-    emitter = Emitter("step", {"t", "x_t", *(state.name for state in states)})
+    emitter = Emitter("step", Names({"t", "x_t", *(state.name for state in states)}))
     projection = input_projection(cell)
     projected = emitter.fully_connected(x, projection.kernel, projection.bias, "projected")
     output, new = emit_step(emitter, cell, projected, states)
@@ -353,7 +354,7 @@ def _body_of_its_own(depth: int, batch: int | None) -> Graph:
     size = 1 + depth % 4
     t, x = tensor("t", dtype=DType.INT32), tensor("x_t", batch, depth)
     a, b = tensor("a_t", batch, size), tensor("b_t", batch, size)
-    emitter = Emitter("step", {"t", "x_t", "a_t", "b_t"})
+    emitter = Emitter("step", Names({"t", "x_t", "a_t", "b_t"}))
     kernel = np.random.default_rng(depth).standard_normal((size, depth + size)) / 2
     joined = emitter.concatenation([x, a], 1, "joined")
     new = emitter.unary("TANH", emitter.fully_connected(joined, kernel, np.ones(size), "z"), "a")
@@ -467,7 +468,7 @@ def programs(
     draw: st.DrawFn, layout: Layout, *, causal: bool, learned: bool = True
 ) -> tuple[Program, dict[str, int]]:
     """A graph of one to four layers, of which some outputs and final states are read; and their axes of time."""
-    draft = Draft(layout, Emitter("net", set()), causal, learned, draw(st.booleans()))
+    draft = Draft(layout, Emitter("net", Names()), causal, learned, draw(st.booleans()))
     x = layout.sequence("x", draw(st.integers(1, 5)))
     draft.inputs.append(x)
     draft.sequences.append((x, layout.time_major))

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from converter.flatbuffer import unique_name
 from converter.flatbuffer.schema import DTYPE_NUMBERS
-from converter.ir import Array, DType, Op, Shape, TensorType, TfliteOp, Value, constant, dims
+from converter.ir import Array, DType, Names, Op, Shape, TensorType, TfliteOp, Value, constant, dims
 
 LARGEST_ZEROS = 1024
 """Zeros up to this number are a constant of the file, more are made when the model runs."""
@@ -22,18 +21,18 @@ class Emitter:
     Each method appends one op and returns its result. ``into`` is the value to write, or a name for a new one.
     """
 
-    def __init__(self, scope: str, taken: set[str]) -> None:
+    def __init__(self, scope: str, names: Names) -> None:
         self.ops: list[Op] = []
         self._shapes: dict[Value, Value] = {}
         self._adopted: dict[Value, Value] = {}
         self._scope = scope
-        self._taken = taken
+        self._names = names
 
     # --- values ------------------------------------------------------------------------------------------------
 
     def name(self, suffix: str) -> str:
         """Return a fresh name for a value of this scope."""
-        return unique_name(f"{self._scope}/{suffix}", self._taken)
+        return self._names.fresh(f"{self._scope}/{suffix}")
 
     def constant(self, name: str, data: Array) -> Value:
         """Return a constant of the graph."""
@@ -330,8 +329,8 @@ class Emitter:
 class SharingEmitter(Emitter):
     """An emitter of ops that repeat: equal constants are one."""
 
-    def __init__(self, scope: str, taken: set[str]) -> None:
-        super().__init__(scope, taken)
+    def __init__(self, scope: str, names: Names) -> None:
+        super().__init__(scope, names)
         self._constants: dict[tuple[str, Shape, bytes], Value] = {}
 
     def constant(self, name: str, data: Array) -> Value:

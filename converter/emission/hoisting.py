@@ -64,7 +64,7 @@ class _Mover:
         self.invariants = invariants
         self._emitter = emitter
         self._producers = body.producers()
-        self._inside = Emitter("rest", {value.name for value in body.values()})
+        self._inside = Emitter("rest", body.names())
 
     def move(self, op: Op) -> None:
         """Move ``op`` out if that changes nothing, else leave it or what is left of it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from converter.errors import InvalidProgramError, ModelFileError
 from converter.flatbuffer.schema import BUILTIN_NAMES, DTYPES, IDENTIFIER, schema
-from converter.ir import Array, DType, Graph, Op, Program, Signature, TensorType, TfliteOp, Value, verify
+from converter.ir import Array, DType, Graph, Names, Op, Program, Signature, TensorType, TfliteOp, Value, verify
 
 # What the generated reader raises when an offset, a length or an enum of a damaged file makes no sense.
 _DAMAGE = (
@@ -93,26 +93,16 @@ def _order(
 
 
 def _values(subgraph: Any, buffers: Any) -> list[Value]:
-    taken: set[str] = set()
+    names = Names()
     values = []
     for tensor in _items(subgraph.tensors):
         dtype = DTYPES[tensor.type]
         data = _data(buffers[tensor.buffer], dtype, tensor)
-        name = unique_name(_text(tensor.name) or "tensor", taken)
+        name = names.fresh(_text(tensor.name) or "tensor")
         values.append(
             Value(name, TensorType(dtype, _shape(tensor)), data, bool(tensor.isVariable), tensor.quantization)
         )
     return values
-
-
-def unique_name(name: str, taken: set[str]) -> str:
-    """Return ``name``, or ``name_1``, ``name_2``, … if it is taken; the result is added to ``taken``."""
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    taken.add(candidate)
-    return candidate
 
 
 def _shape(tensor: Any) -> tuple[int | None, ...] | None:

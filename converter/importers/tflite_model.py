@@ -18,7 +18,7 @@ from converter import marker
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
 from converter.errors import ConversionError, Rejection
-from converter.flatbuffer import read_model, unique_name
+from converter.flatbuffer import read_model
 from converter.importers import marked_cells as cells
 from converter.ir import (
     Array,
@@ -27,6 +27,7 @@ from converter.ir import (
     Graph,
     Location,
     MaskedOutput,
+    Names,
     Op,
     Program,
     Recurrence,
@@ -62,11 +63,11 @@ def name_boundary(program: Program) -> Program:
         *zip(signature.outputs, main.outputs, strict=True),
     ):
         wanted.setdefault(value, name)
-    taken: set[str] = set()
-    renamed = {value: replace(value, name=unique_name(name, taken)) for value, name in wanted.items()}
+    names = Names()
+    renamed = {value: replace(value, name=names.fresh(name)) for value, name in wanted.items()}
     for value in main.values():
         if value not in renamed:
-            renamed[value] = replace(value, name=unique_name(value.name, taken))
+            renamed[value] = replace(value, name=names.fresh(value.name))
     return replace(program, graphs=(_substitute(main, renamed), *program.graphs[1:]))
 
 
@@ -84,17 +85,17 @@ def _substitute(graph: Graph, renamed: dict[Value, Value]) -> Graph:
 
 
 def _import_graph(graph: Graph, source: str) -> Graph:
-    taken = {value.name for value in graph.values()}
+    names = graph.names()
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, TfliteOp) and op.custom_code == marker.MARKER:
-            ops += _marked_op(op, source, taken)
+            ops += _marked_op(op, source, names)
         else:
             ops.append(op)
     return replace(graph, ops=tuple(ops))
 
 
-def _marked_op(op: TfliteOp, source: str, taken: set[str]) -> Iterator[Op]:
+def _marked_op(op: TfliteOp, source: str, names: Names) -> Iterator[Op]:
     spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
     x, *rest = op.operands
     sequence_length = _given(rest.pop(0)) if spec.sequence_length else None
@@ -104,7 +105,7 @@ def _marked_op(op: TfliteOp, source: str, taken: set[str]) -> Iterator[Op]:
     initial = map(_given, rest[:count]) if spec.initial_state else repeat(None, state_count)
     outputs, *final = op.results
     marked = _Marked(
-        source, taken, spec.time_major, sequence_length, mask, spec.mask, initial, iter(final), iter(rest[count:])
+        source, names, spec.time_major, sequence_length, mask, spec.mask, initial, iter(final), iter(rest[count:])
     )
     return marked.ops(spec.cell, spec.name, _given(x), outputs)
 
@@ -114,7 +115,7 @@ class _Marked:
     """A marked op while it is taken apart; its operands and results are taken in the order of the leaf cells."""
 
     source: str
-    taken: set[str]
+    names: Names
     time_major: bool
     sequence_length: Value | None
     mask: Value | None
@@ -148,7 +149,7 @@ class _Marked:
         made = tuple(self.ops(inner, scope, x, None))
         yield from made
         y = made[-1].results[0]
-        emitter = Emitter(f"{scope}/{cell.name}", self.taken)
+        emitter = Emitter(f"{scope}/{cell.name}", self.names)
         if outputs is None or self.sequence_length is None:
             emitter.add(x, y, outputs or "outputs")
         else:
@@ -160,12 +161,12 @@ class _Marked:
         location = Location(self.source, path)
         weights = {name: _weight(next(self.weights), name, location) for name in leaf.weights}
         cell = _cell(leaf, weights, location)
-        name = unique_name(path, self.taken)
+        name = self.names.fresh(path)
         return Recurrence(
             name=name,
             cell=cell,
             x=x,
-            output=outputs or _sequence(x, cell.output_size, unique_name(f"{name}/outputs", self.taken)),
+            output=outputs or _sequence(x, cell.output_size, self.names.fresh(f"{name}/outputs")),
             initial_state=tuple(next(self.initial_state) for _ in cell.state_sizes),
             final_state=tuple(next(self.final_state) for _ in cell.state_sizes),
             time_major=self.time_major,

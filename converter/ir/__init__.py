@@ -15,6 +15,7 @@ from converter.ir.cells import (
     RnnCell,
 )
 from converter.ir.evaluate import evaluate
+from converter.ir.names import Names
 from converter.ir.printer import format_op, format_program
 from converter.ir.program import (
     Bidirectional,
@@ -49,6 +50,7 @@ __all__ = [
     "Lowering",
     "LstmCell",
     "MaskedOutput",
+    "Names",
     "Op",
     "Peephole",
     "Producers",

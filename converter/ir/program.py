@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from converter.errors import Rejection
 from converter.ir.cells import Cell
+from converter.ir.names import Names
 from converter.ir.types import Location, Value
 
 
@@ -218,6 +219,10 @@ class Graph:
     def producers(self) -> dict[Value, Op]:
         """Return the op that defines each value."""
         return {result: op for op in self.ops for result in op.results}
+
+    def names(self) -> Names:
+        """Return the names of the graph's values."""
+        return Names(value.name for value in self.values())
 
     def values(self) -> Iterator[Value]:
         """Iterate over every value once: inputs, then operands and results of each op, then outputs."""

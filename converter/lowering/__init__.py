@@ -7,7 +7,19 @@ from dataclasses import replace
 
 from converter.emission.emitter import Emitter, SharingEmitter
 from converter.errors import InvalidProgramError
-from converter.ir import Bidirectional, Graph, Lowering, Op, Program, Recurrence, Scan, TfliteOp, Value, dims
+from converter.ir import (
+    Bidirectional,
+    Graph,
+    Lowering,
+    Names,
+    Op,
+    Program,
+    Recurrence,
+    Scan,
+    TfliteOp,
+    Value,
+    dims,
+)
 from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, Loop, emit_loop
@@ -32,25 +44,25 @@ def lower(program: Program) -> Program:
 
 
 def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
-    taken = {value.name for value in graph.values()}
+    names = graph.names()
     read = _read_values(graph)
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, TfliteOp):
             ops.append(op)
         elif isinstance(op, Bidirectional):
-            ops += lower_bidirectional(op, taken)
+            ops += lower_bidirectional(op, names)
         elif isinstance(op, Scan):
-            ops += _lower_scan(op, taken, add_graph, read)
+            ops += _lower_scan(op, names, add_graph, read)
         elif op.lowering is Lowering.FUSED:
-            ops += lower_fused(op, taken)
+            ops += lower_fused(op, names)
         else:
-            ops += _lower_recurrence(op, taken, add_graph, output_read=op.output in read)
+            ops += _lower_recurrence(op, names, add_graph, output_read=op.output in read)
     return replace(graph, ops=tuple(ops))
 
 
-def _lower_recurrence(op: Recurrence, taken: set[str], add_graph: AddGraph, *, output_read: bool) -> list[Op]:
-    emitter = _emitter(op, taken)
+def _lower_recurrence(op: Recurrence, names: Names, add_graph: AddGraph, *, output_read: bool) -> list[Op]:
+    emitter = _emitter(op, names)
     by_time = op.output
     if not op.time_major:
         batch, time, *rest = dims(op.output)
@@ -62,16 +74,16 @@ def _lower_recurrence(op: Recurrence, taken: set[str], add_graph: AddGraph, *, o
     return emitter.ops
 
 
-def _lower_scan(op: Scan, taken: set[str], add_graph: AddGraph, read: Container[Value]) -> list[Op]:
-    emitter = _emitter(op, taken)
+def _lower_scan(op: Scan, names: Names, add_graph: AddGraph, read: Container[Value]) -> list[Op]:
+    emitter = _emitter(op, names)
     whole = replace(op, body=_lower_graph(op.body, add_graph))
     _emit_steps(steps_of_scan(whole, emitter, read=read), op.lowering, emitter, add_graph)
     return emitter.ops
 
 
-def _emitter(op: Recurrence | Scan, taken: set[str]) -> Emitter:
+def _emitter(op: Recurrence | Scan, names: Names) -> Emitter:
     # Steps that are written out would each bring their own copy of the weights.
-    return (SharingEmitter if op.lowering is Lowering.UNROLLED else Emitter)(op.name, taken)
+    return (SharingEmitter if op.lowering is Lowering.UNROLLED else Emitter)(op.name, names)
 
 
 def _emit_steps(loop: Loop, lowering: Lowering | None, emitter: Emitter, add_graph: AddGraph) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Array, Bidirectional, LstmCell, Op, Recurrence, RnnCell, TfliteOp, Value
+from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, TfliteOp, Value
 from converter.lowering.fused import (
     ACTIVATIONS,
     lstm_options,
@@ -24,13 +24,13 @@ from converter.lowering.lengths import emit_final_state, mask_inputs, mask_lstm,
 from converter.lowering.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, LstmOperand, RnnOperand
 
 
-def lower_bidirectional(op: Bidirectional, taken: set[str]) -> list[Op]:
+def lower_bidirectional(op: Bidirectional, names: Names) -> list[Op]:
     """Return the ops that compute ``op``; their results are ``op``'s own.
 
-    ``taken`` holds the names in use and receives the new ones. Raises InvalidProgramError for cells, or lengths,
+    ``names`` holds the names in use and receives the new ones. Raises InvalidProgramError for cells, or lengths,
     that no bidirectional op computes.
     """
-    emitter = Emitter(op.name, taken)
+    emitter = Emitter(op.name, names)
     if op.forward.sequence_length is None:
         _emit(op.forward, op.backward, emitter)
         return emitter.ops

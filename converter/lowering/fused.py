@@ -18,7 +18,7 @@ import numpy as np
 
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Activation, Array, LstmCell, Op, Recurrence, RnnCell, TensorType, Value
+from converter.ir import Activation, Array, LstmCell, Names, Op, Recurrence, RnnCell, TensorType, Value
 from converter.lowering.lengths import (
     emit_final_state,
     emit_masked_output,
@@ -38,15 +38,15 @@ ACTIVATIONS: Mapping[Activation, int] = {
 }
 
 
-def lower_fused(op: Recurrence, taken: set[str]) -> list[Op]:
+def lower_fused(op: Recurrence, names: Names) -> list[Op]:
     """Return the ops that compute ``op`` with one fused op; their results are ``op``'s own.
 
-    ``taken`` holds the names in use and receives the new ones. Raises InvalidProgramError if no fused op computes
+    ``names`` holds the names in use and receives the new ones. Raises InvalidProgramError if no fused op computes
     the cell.
     """
     if not isinstance(op.cell, LstmCell | RnnCell):
         raise InvalidProgramError(f"{op.name}: no fused op computes {op.cell}")
-    emitter = Emitter(op.name, taken)
+    emitter = Emitter(op.name, names)
     if op.sequence_length is None:
         _emit(op, emitter)
         return emitter.ops

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, TensorType, TfliteOp, Value
+from converter.ir import Graph, Names, TensorType, TfliteOp, Value
 
 BLOCK = 20
 """Steps of the innermost loop: what each of them copies is this many outputs."""
@@ -154,11 +154,11 @@ class _Nest:
         that receive results.
         """
         tested = _graph_inputs(start)
-        tester = Emitter("condition", {value.name for value in tested.values()})
+        tester = Emitter("condition", Names(value.name for value in tested.values()))
         running = tester.less(tested["t"], tested["end"], "running")
         condition = self._graph(f"{name}_condition", tester, tested, [running])
         at = _graph_inputs(start)
-        writer = Emitter("body", {value.name for value in at.values()})
+        writer = Emitter("body", Names(value.name for value in at.values()))
         after = at | dict(body(writer, at))
         step = self._graph(f"{name}_body", writer, at, _settled(writer, at, after))
         results = {key: Value(emitter.name(f"{name}_{key}"), value.type) for key, value in start.items()}

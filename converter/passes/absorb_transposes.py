@@ -97,7 +97,7 @@ def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
     seen = op.results[0]
     again = [reader for reader in graph.ops if seen in reader.operands and _untransposed(reader) is not None]
     others = seen in graph.outputs or any(seen in reader.operands for reader in graph.ops if reader not in again)
-    emitter = Emitter(op.name, {value.name for value in graph.values()})
+    emitter = Emitter(op.name, graph.names())
     output = again[0].results[0] if again else emitter.value("batch_major", seen, _swapped(seen.type))
     if isinstance(op, Recurrence):
         emitter.ops.append(replace(op, x=before[op.x], output=output, time_major=False))

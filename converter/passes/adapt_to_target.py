@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Op, Program, TfliteOp, Value
+from converter.ir import Graph, Names, Op, Program, TfliteOp, Value
 from converter.targets import RULES, Rules, Target, direct_outputs
 
 
@@ -32,16 +32,16 @@ def adapted(program: Program, target: Target) -> bool:
 
 
 def _adapted(graph: Graph, rules: Rules) -> Graph:
-    taken = {value.name for value in graph.values()}
-    ops = (part for op in graph.ops for part in _adapted_op(op, rules, taken))
+    names = graph.names()
+    ops = (part for op in graph.ops for part in _adapted_op(op, rules, names))
     return replace(graph, ops=tuple(ops))
 
 
-def _adapted_op(op: Op, rules: Rules, taken: set[str]) -> Iterator[Op]:
+def _adapted_op(op: Op, rules: Rules, names: Names) -> Iterator[Op]:
     if isinstance(op, TfliteOp) and op.builtin == "SELECT" and "SELECT" not in rules.versions and _is_even(op):
         yield replace(op, builtin="SELECT_V2", options_type="SelectV2Options", version=1)
     elif isinstance(op, TfliteOp) and _too_long(op, rules):
-        yield from _tree(op, rules.concatenation_operands or len(op.operands), taken)
+        yield from _tree(op, rules.concatenation_operands or len(op.operands), names)
     else:
         yield op
 
@@ -62,9 +62,9 @@ def _too_long(op: Op, rules: Rules) -> bool:
     )
 
 
-def _tree(op: TfliteOp, limit: int, taken: set[str]) -> Iterator[Op]:
+def _tree(op: TfliteOp, limit: int, names: Names) -> Iterator[Op]:
     """Yield CONCATENATIONs of at most ``limit`` operands each; the last is ``op`` over the others' results."""
-    emitter = Emitter(op.name, taken)
+    emitter = Emitter(op.name, names)
     parts = [value for value in op.operands if value is not None]
     axis = int(str(op.options["axis"]))
     while len(parts) > limit:
@@ -75,7 +75,7 @@ def _tree(op: TfliteOp, limit: int, taken: set[str]) -> Iterator[Op]:
 
 
 def _copied_outputs(graph: Graph) -> Graph:
-    emitter = Emitter("outputs", {value.name for value in graph.values()})
+    emitter = Emitter("outputs", graph.names())
     direct = set(direct_outputs(graph))
     seen: set[Value] = set()
     outputs = []

@@ -21,6 +21,7 @@ from converter.ir import (
     Array,
     DType,
     Graph,
+    Names,
     Program,
     Recurrence,
     Scan,
@@ -53,9 +54,9 @@ def keep_state(program: Program) -> Program:
     if not kept:
         return program
     reset = len(program.graphs)
-    emitter = Emitter(
-        RESET, {value.name for value in program.main.values()} | {state.initial.name for state in kept}
-    )
+    names = program.main.names()
+    names.update(Names(state.initial.name for state in kept))
+    emitter = Emitter(RESET, names)
     emitter.ops.append(TfliteOp("CALL_ONCE", (), (), "CallOnceOptions", {"initSubgraphIndex": reset}))
     handles = {state.name: _handle(state.name, emitter) for state in kept}
     learned = [state for state in kept if _is_learned(state)]
@@ -141,7 +142,7 @@ def _read(state: OpenState, handle: Value, started: Value | None, emitter: Emitt
 
 
 def _reset_graph(kept: Sequence[OpenState], started: str | None) -> Graph:
-    emitter = Emitter(RESET, set())
+    emitter = Emitter(RESET, Names())
     for state in kept:
         start = np.zeros_like(_start(state)) if _is_learned(state) else _start(state)
         _assign(_handle(state.name, emitter), emitter.constant(state.name, start), emitter)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from converter.emission.emitter import Emitter
 from converter.emission.hoisting import hoist
-from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
+from converter.ir import Graph, Names, Op, Program, Scan, TfliteOp, Value
 
 
 def map_sequences(program: Program) -> Program:
@@ -21,24 +21,24 @@ def map_sequences(program: Program) -> Program:
 
 def sequences_mapped(program: Program) -> bool:
     """True if no scan is left that needs no loop."""
-    return all(_mapped(op, set()) is None for op in program.scans())
+    return all(_mapped(op, Names()) is None for op in program.scans())
 
 
 def _map_in(graph: Graph) -> Graph:
-    taken = {value.name for value in graph.values()}
+    names = graph.names()
     ops: list[Op] = []
     for op in graph.ops:
-        mapped = _mapped(op, taken) if isinstance(op, Scan) else None
+        mapped = _mapped(op, names) if isinstance(op, Scan) else None
         ops += [op] if mapped is None else mapped
     return replace(graph, ops=tuple(ops))
 
 
-def _mapped(scan: Scan, taken: set[str]) -> list[Op] | None:
+def _mapped(scan: Scan, names: Names) -> list[Op] | None:
     """Return the ops that compute ``scan`` without a loop, None if it needs one."""
     if scan.initial_state or scan.steps is not None or scan.length is not None:
         return None
-    names = set(taken)
-    emitter = Emitter(scan.name, names)
+    trial = names.copy()
+    emitter = Emitter(scan.name, trial)
     count = 1 + len(scan.sequences)
     rest = hoist(
         scan.body,
@@ -56,7 +56,7 @@ def _mapped(scan: Scan, taken: set[str]) -> list[Op] | None:
             other[whole] = output
         else:
             emitter.copy(other.get(whole, whole), output)
-    taken |= names
+    names.update(trial)
     return [_renamed(op, other) for op in emitter.ops if isinstance(op, TfliteOp)]
 
 

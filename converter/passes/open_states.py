@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from converter.analysis.zeros import is_zero
-from converter.flatbuffer import unique_name
 from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, Value
 
 _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
@@ -36,7 +35,7 @@ def open_states(program: Program) -> Iterator[OpenState]:
     signature, main = program.signature, program.main
     outputs = dict(zip(signature.outputs, main.outputs, strict=True))
     taken_inputs = set(signature.inputs)
-    taken_values = {value.name for value in main.values()}
+    taken_values = main.names()
     producers = main.producers()
     for number, op in enumerate(op for op in main.ops if isinstance(op, Recurrence | Scan)):
         states = zip(_parts(op), op.initial_state, op.final_state, strict=True)
@@ -48,7 +47,7 @@ def open_states(program: Program) -> Iterator[OpenState]:
                 name += "_"
             taken_inputs.add(name)
             kind = TensorType(final.type.dtype, _shape(op, index))
-            initial = Value(unique_name(f"{name}_in", taken_values), kind)
+            initial = Value(taken_values.fresh(f"{name}_in"), kind)
             start = given if given is not None and given.is_constant else None
             yield OpenState(name, op, start, initial, final)
 

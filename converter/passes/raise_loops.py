@@ -32,7 +32,7 @@ def raise_loops(program: Program) -> Program:
 def loops_raised(program: Program) -> bool:
     """True if no WHILE op is left that is a scan."""
     return all(
-        raise_loop(loop_of(op, graph, program), {value.name for value in graph.values()}) is None
+        raise_loop(loop_of(op, graph, program), graph.names()) is None
         for graph in program.graphs
         for op in graph.ops
         if isinstance(op, TfliteOp) and _is_while(op)
@@ -51,7 +51,7 @@ def _raise_in(program: Program, index: int) -> Program:
         pending = [op for op in graph.ops if isinstance(op, TfliteOp) and _is_while(op) and op.name not in refused]
         if not pending:
             return program
-        raised = raise_loop(loop_of(pending[0], graph, program), {value.name for value in graph.values()})
+        raised = raise_loop(loop_of(pending[0], graph, program), graph.names())
         if raised is None:
             refused.add(pending[0].name)
             continue

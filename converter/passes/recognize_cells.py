@@ -11,7 +11,7 @@ from dataclasses import replace
 from converter.analysis.sizes import Producers, size_of, time_of
 from converter.analysis.zeros import is_zero
 from converter.errors import Rejection
-from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value
+from converter.ir import Graph, Names, Op, Program, Scan, TfliteOp, Value
 from converter.recognition import recognize
 from converter.rules import Rule
 
@@ -30,28 +30,28 @@ def cells_recognized(program: Program) -> bool:
 
 def _recognize_in(graph: Graph) -> Graph:
     producers = graph.producers()
-    taken = {value.name for value in graph.values()}
+    names = graph.names()
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, Scan) and op.refused is None:
-            ops += _recognized(op, producers, taken)
+            ops += _recognized(op, producers, names)
         else:
             ops.append(op)
     return replace(graph, ops=tuple(ops))
 
 
-def _recognized(scan: Scan, producers: Producers, taken: set[str]) -> Iterator[Op]:
-    names = set(taken)
+def _recognized(scan: Scan, producers: Producers, names: Names) -> Iterator[Op]:
+    trial = names.copy()
     outcome = recognize(
         scan,
         lambda lengths: _runs_all(scan, lengths, producers),
         lambda value: is_zero(value, producers),
-        names,
+        trial,
     )
     if isinstance(outcome, str):
         yield replace(scan, refused=_refusal(scan, outcome))
         return
-    taken |= names
+    names.update(trial)
     for op in outcome:
         yield replace(op, refused=_refusal(op, "it has no state")) if isinstance(op, Scan) else op
 

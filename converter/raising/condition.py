@@ -6,8 +6,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from converter.analysis.sizes import Producers
-from converter.flatbuffer import unique_name
-from converter.ir import TfliteOp, Value
+from converter.ir import Names, TfliteOp, Value
 from converter.raising.loop import Loop
 
 _SCALARS = ((), None)
@@ -21,7 +20,7 @@ class Limits:
     ops: tuple[TfliteOp, ...]
 
 
-def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], taken: set[str]) -> Limits | None:
+def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names) -> Limits | None:
     """Return the limits of a loop that goes on while each of some counters is below its own.
 
     None if the loop goes on for any other reason, or if a limit changes from step to step.
@@ -29,7 +28,7 @@ def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], taken: set[s
     producers = loop.condition.producers()
     compared = list(_comparisons(loop.condition.outputs[0], producers))
     place = {value: position for position, value in enumerate(loop.condition.inputs)}
-    outside = _Outside(loop, invariants, place, producers, taken)
+    outside = _Outside(loop, invariants, place, producers, names)
     limits: list[Value] = []
     for pair in compared:
         if pair is None or place.get(pair[0]) not in counters:
@@ -65,11 +64,11 @@ class _Outside:
     """Values of the condition's graph, computed around the loop by ``ops``."""
 
     def __init__(
-        self, loop: Loop, invariants: Set[int], place: dict[Value, int], producers: Producers, taken: set[str]
+        self, loop: Loop, invariants: Set[int], place: dict[Value, int], producers: Producers, names: Names
     ) -> None:
         self.ops: list[TfliteOp] = []
         self._loop, self._invariants, self._place = loop, invariants, place
-        self._producers, self._taken = producers, taken
+        self._producers, self._names = producers, names
         self._known: dict[Value, Value] = {}
 
     def value(self, inside: Value) -> Value | None:
@@ -88,7 +87,7 @@ class _Outside:
         if any(new is None and old is not None for new, old in zip(operands, op.operands, strict=True)):
             return None
         for result in op.results:
-            self._known[result] = replace(result, name=unique_name(result.name, self._taken))
+            self._known[result] = replace(result, name=self._names.fresh(result.name))
         results = tuple(self._known[result] for result in op.results)
         self.ops.append(replace(op, operands=tuple(operands), results=results))
         return self._known[inside]

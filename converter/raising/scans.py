@@ -10,8 +10,7 @@ from converter.analysis.sizes import size_of
 from converter.analysis.uses import backward_slice
 from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
-from converter.flatbuffer import unique_name
-from converter.ir import DType, Graph, Op, Scan, Shape, TensorType, TfliteOp, Value, rewire
+from converter.ir import DType, Graph, Names, Op, Scan, Shape, TensorType, TfliteOp, Value, rewire
 from converter.ir.traits import PURE_CUSTOM_OPS
 from converter.raising.condition import limits_of
 from converter.raising.lists import ArrayOperand, ListOperand, is_range, operand
@@ -58,16 +57,16 @@ class _Plan:
         )
 
 
-def raise_loop(loop: Loop, taken: set[str]) -> Raised | None:
+def raise_loop(loop: Loop, names: Names) -> Raised | None:
     """Return the scan that ``loop`` is; None if it does not run a step over sequences, from first to last."""
     plan = _plan(loop)
     if plan is None or not _are_known(plan):
         return None
-    limits = limits_of(loop, plan.counters, plan.invariants, taken)
+    limits = limits_of(loop, plan.counters, plan.invariants, names)
     if limits is None or not limits.values:
         return None
-    name = unique_name(_name(loop), taken)
-    emitter = Emitter(name, taken)
+    name = names.fresh(_name(loop))
+    emitter = Emitter(name, names)
     emitter.ops += limits.ops
     sequences = {_key(read): _sequence(read, emitter) for read in plan.reads}
     plan = replace(plan, writes=tuple(_shortened(write, plan, limits.values) for write in plan.writes))
@@ -160,7 +159,7 @@ class _Body:
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
         self._body = plan.loop.body
-        self._taken = {value.name for value in self._body.values()}
+        self._names = self._body.names()
         self._other: dict[Value, Value] = {}
         self._first: list[Op] = []
         self._slices: dict[tuple[Value, int], Value] = {}
@@ -168,14 +167,12 @@ class _Body:
         for position in plan.invariants:
             given = plan.loop.initial(position)
             if given.data is not None:
-                self._other[self._body.inputs[position]] = replace(
-                    given, name=unique_name(given.name, self._taken)
-                )
+                self._other[self._body.inputs[position]] = replace(given, name=self._names.fresh(given.name))
 
     def _time(self) -> Value:
         """Return the number of the step; every counter is replaced by it."""
         counters = [self._body.inputs[position] for position in sorted(self._plan.counters)]
-        emitter = Emitter("step", self._taken)
+        emitter = Emitter("step", self._names)
         time = Value(emitter.name("time"), TensorType(DType.INT32, ()))
         for counter in counters:
             dtype = counter.type.dtype

@@ -23,6 +23,7 @@ from converter.ir import (
     Graph,
     GruCell,
     LstmCell,
+    Names,
     Op,
     Peephole,
     Recurrence,
@@ -68,20 +69,20 @@ def _read_by(cell: Found) -> set[int]:
     return {leaf.index for leaf in leaves if leaf.kind is Kind.NEW}
 
 
-def plan(scan: Scan, step: Step, is_zero: Callable[[Value], bool], taken: set[str]) -> list[Op]:
+def plan(scan: Scan, step: Step, is_zero: Callable[[Value], bool], names: Names) -> list[Op]:
     """Return the ops that compute what ``scan`` does. Raises NoPlanError.
 
-    ``is_zero`` knows the values around the scan; ``taken`` are the names in use there.
+    ``is_zero`` knows the values around the scan; ``names`` are the names in use there.
     """
-    return _Planner(scan, step, is_zero, taken).ops()
+    return _Planner(scan, step, is_zero, names).ops()
 
 
 class _Planner:
-    def __init__(self, scan: Scan, step: Step, is_zero: Callable[[Value], bool], taken: set[str]) -> None:
+    def __init__(self, scan: Scan, step: Step, is_zero: Callable[[Value], bool], names: Names) -> None:
         self._scan = scan
         self._step = step
         self._is_zero = is_zero
-        self._emitter = Emitter(scan.name, taken)
+        self._emitter = Emitter(scan.name, names)
         body = scan.body
         count = len(scan.initial_state)
         stop = 1 + count + len(scan.sequences)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from converter.ir import Op, Recurrence, Scan, TfliteOp, Value
+from converter.ir import Names, Op, Recurrence, Scan, TfliteOp, Value
 from converter.recognition.cells import find_cells
 from converter.recognition.confirm import agree, probe
 from converter.recognition.dataflow import components_of, flow_of
@@ -16,12 +16,12 @@ _EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPOR
 
 
 def recognize(
-    scan: Scan, covers: Callable[[Value | None], bool], is_zero: Callable[[Value], bool], taken: set[str]
+    scan: Scan, covers: Callable[[Value | None], bool], is_zero: Callable[[Value], bool], names: Names
 ) -> list[Op] | str:
     """Return the ops that take the place of ``scan``, or the first reason why its cells are not known.
 
     ``covers`` says whether the scan runs all steps up to given lengths (a value around the scan; None for those of
-    the whole sequence), ``is_zero`` whether a value around it is zero; ``taken`` are the names in use around it.
+    the whole sequence), ``is_zero`` whether a value around it is zero; ``names`` are the names in use around it.
     """
     try:
         step = _understood(scan, is_zero)
@@ -32,9 +32,9 @@ def recognize(
         return "it does not run every step of its sequences"
     try:
         trial = probe(scan)
-        if not agree(trial, plan(trial, step, is_zero, set(taken)), lengths, is_zero):
+        if not agree(trial, plan(trial, step, is_zero, names.copy()), lengths, is_zero):
             return "what it computes differs from the cells that it looks like"
-        return [_rounded(op) for op in plan(scan, step, is_zero, taken)]
+        return [_rounded(op) for op in plan(scan, step, is_zero, names)]
     except NoPlanError as reason:
         return str(reason)
 

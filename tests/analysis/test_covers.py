@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converter.emission.emitter import Emitter
-from converter.ir import DType, Value, constant
+from converter.ir import DType, Names, Value, constant
 from converter.passes.recognize_cells import covers
 from tests.programs import tensor
 
@@ -43,7 +43,7 @@ def _steps(emitter: Emitter, what: str) -> Value:
     ],
 )
 def test_steps_that_reach_the_end_are_known(what: str, without_lengths: bool, with_lengths: bool) -> None:
-    emitter = Emitter("m", set())
+    emitter = Emitter("m", Names())
     steps = _steps(emitter, what)
     producers = {result: op for op in emitter.ops for result in op.results}
     assert covers(steps, X, None, producers) == without_lengths
@@ -52,7 +52,7 @@ def test_steps_that_reach_the_end_are_known(what: str, without_lengths: bool, wi
 
 def test_constant_lengths_are_compared_with_constant_steps() -> None:
     lengths = constant("lengths", np.asarray([2, 5], np.int32))
-    emitter = Emitter("m", set())
+    emitter = Emitter("m", Names())
     assert covers(emitter.integer(5), X, lengths, {})
     assert not covers(emitter.integer(4), X, lengths, {})
     assert covers(None, X, None, {})

@@ -8,7 +8,7 @@ import pytest
 from converter.convert import compile_program
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
-from converter.ir import Array, DType, Graph, Program, Signature, evaluate
+from converter.ir import Array, DType, Graph, Names, Program, Signature, evaluate
 from tests.programs import tensor
 from tflite_rnn.runtime import WorkerPool
 from tflite_rnn.testing import assert_parity
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 def masked(time: int | None, batch: int | None, *, time_major: bool) -> Program:
     leading = (time, batch) if time_major else (batch, time)
     x, lengths, y = tensor("x", *leading, 2), tensor("lengths", batch, dtype=DType.INT32), tensor("y", *leading, 2)
-    emitter = Emitter("mask", {"x", "lengths", "y"})
+    emitter = Emitter("mask", Names({"x", "lengths", "y"}))
     zero_padding(x, lengths, y, time_major=time_major, emitter=emitter)
     graph = Graph("main", (x, lengths), (y,), tuple(emitter.ops))
     return Program((graph,), (Signature("serving_default", ("x", "lengths"), ("y",)),))

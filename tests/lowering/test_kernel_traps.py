@@ -24,6 +24,7 @@ from converter.ir import (
     DType,
     Graph,
     Lowering,
+    Names,
     Op,
     Program,
     Signature,
@@ -279,9 +280,10 @@ def test_every_state_tensor_is_written_out_of_place_from_what_changes(files: lis
 def _rewritten(source: Program, write: Callable[[TfliteOp, Emitter], None]) -> bytes:
     """The file of ``source`` with other writers of its state tensors."""
     file = read_model(compile_program(source).model)
+    names = file.main.names()
     ops: list[Op] = []
     for op in _main_ops(file):
-        emitter = Emitter("bad", {value.name for value in file.main.values()} | {f"{len(ops)}"})
+        emitter = Emitter("bad", names)
         if any(value.is_variable for value in op.results):
             write(op, emitter)
         else:
@@ -377,7 +379,7 @@ def test_no_state_tensor_lives_inside_control_flow(files: list[Program]) -> None
 def _behind_a_computed_shape() -> Program:
     """x reshaped to its own shape, which is computed, and then a recurrence."""
     x, same = tensor("x", None, None, 3), tensor("same", None, None, 3)
-    emitter = Emitter("net", {"x", "same"})
+    emitter = Emitter("net", Names({"x", "same"}))
     parts = [emitter.dimension(x, 0), emitter.dimension(x, 1), emitter.integer(3)]
     emitter.op("RESHAPE", [x, emitter.pack(parts, "sizes")], same, options_type="ReshapeOptions")
     op = recurrence(lstm_cell(units=8), same)

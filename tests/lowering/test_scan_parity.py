@@ -11,7 +11,7 @@ import pytest
 from converter.convert import Converted, compile_program
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError
-from converter.ir import Array, DType, Graph, Lowering, Program, Scan, Signature, TfliteOp, Value, constant
+from converter.ir import Array, DType, Graph, Lowering, Names, Program, Scan, Signature, TfliteOp, Value, constant
 from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, recurrence, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
@@ -52,7 +52,7 @@ def scan_program(case: Case, *, counts: Sequence[Value] = (), length: Value | No
     states = [_copy(value, f"{value.name}_now") for value in case.states]
     slices = [tensor(f"{v.name}_t", *(v.type.shape or ())[1:], dtype=v.type.dtype) for v in case.sequences]
     invariants = [_copy(value, f"{value.name}_inside") for value in case.invariants]
-    emitter = Emitter("body", {value.name for value in (*states, *slices, *invariants)})
+    emitter = Emitter("body", Names(value.name for value in (*states, *slices, *invariants)))
     new, parts = case.write(emitter, t, states, slices, invariants)
     body = Graph("step", (t, *states, *slices, *invariants), (*new, *parts), tuple(emitter.ops))
     finals = tuple(_copy(value, f"{value.name}_final") for value in case.states)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Op, Program, Recurrence, Signature, TfliteOp, Value, evaluate, verify
+from converter.ir import Graph, Names, Op, Program, Recurrence, Signature, TfliteOp, Value, evaluate, verify
 from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from tests.programs import gru_cell, lstm_cell, recurrence, tensor
 
@@ -34,7 +34,7 @@ def _kinds(program: Program) -> list[str]:
 
 
 def test_a_stack_between_transposes_becomes_batch_major() -> None:
-    e, x = Emitter("m", {"x"}), tensor("x", None, None, 3)
+    e, x = Emitter("m", Names({"x"})), tensor("x", None, None, 3)
     first = recurrence(lstm_cell(), e.transpose(x, "in"), name="first")
     second = recurrence(gru_cell(depth=4), first.output, name="second")
     e.ops += [first, second]
@@ -45,7 +45,7 @@ def test_a_stack_between_transposes_becomes_batch_major() -> None:
 
 
 def test_other_readers_of_the_output_see_what_they_saw() -> None:
-    e, x = Emitter("m", {"x"}), tensor("x", None, None, 3)
+    e, x = Emitter("m", Names({"x"})), tensor("x", None, None, 3)
     op = recurrence(lstm_cell(), e.transpose(x, "in"))
     e.ops.append(op)
     y, again = e.transpose(op.output, "y"), e.transpose(op.output, "again")
@@ -55,7 +55,7 @@ def test_other_readers_of_the_output_see_what_they_saw() -> None:
 
 
 def test_what_follows_a_recurrence_moves_before_the_transpose() -> None:
-    e, x = Emitter("m", {"x"}), tensor("x", None, None, 3)
+    e, x = Emitter("m", Names({"x"})), tensor("x", None, None, 3)
     turned = e.transpose(x, "in")
     op = recurrence(lstm_cell(units=3), turned)
     e.ops.append(op)

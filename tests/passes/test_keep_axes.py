@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converter.emission.emitter import Emitter
-from converter.ir import DType, Graph, Program, Signature, TfliteOp, Value, constant, evaluate
+from converter.ir import DType, Graph, Names, Program, Signature, TfliteOp, Value, constant, evaluate
 from converter.passes.keep_axes import axes_kept, keep_axes
 from tests.programs import tensor
 
@@ -16,7 +16,7 @@ KERNEL = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
 def tensordot(*, leading: tuple[int, ...] = (0, 1), last: int = 3, constant_shape: bool = False) -> Program:
     """x [?, 4, 6] by a kernel [3, 6], then reshaped to the dimensions ``leading`` of x and ``last``."""
     x = tensor("x", None, 4, 6)
-    emitter = Emitter("dense", {"x", "y"})
+    emitter = Emitter("dense", Names({"x", "y"}))
     shape = emitter.op("SHAPE", [x], tensor("shape", 3, dtype=DType.INT32), options_type="ShapeOptions")
     kept = tensor("kept", len(leading), dtype=DType.INT32)
     options = {"axis": 0, "batchDims": 0}

@@ -17,6 +17,7 @@ from converter.ir import (
     Graph,
     GruCell,
     LstmCell,
+    Names,
     Program,
     RnnCell,
     Scan,
@@ -65,7 +66,7 @@ class StepWriter:
     """Writes the ops of one step of a cell."""
 
     def __init__(self, spelling: Spelling) -> None:
-        self.emitter = Emitter("step", set())
+        self.emitter = Emitter("step", Names())
         self.spelling = spelling
 
     def function(self, activation: Activation, x: Value) -> Value:

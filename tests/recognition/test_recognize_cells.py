@@ -179,7 +179,7 @@ def test_sequences_that_may_be_of_other_lengths_are_not_recognised() -> None:
     slice_ = tensor("slice", None, 3)
     count = 1 + len(scan.initial_state)
     x = scan.body.inputs[count]
-    e = Emitter("more", {value.name for value in scan.body.values()})
+    e = Emitter("more", scan.body.names())
     total = e.add(x, slice_)
     ops = tuple(_rewired(op, x, total) for op in scan.body.ops)
     inputs = (*scan.body.inputs[: count + 1], slice_, *scan.body.inputs[count + 1 :])

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from converter.errors import ConversionError, Rejection, SourceError
-from converter.flatbuffer import unique_name
 from converter.importers.keras import keras2, keras3
 from converter.importers.keras.cudnn import runs_anywhere
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
+from converter.ir import Names
 from converter.rules import Rule
 
 LIBRARIES = ("keras", "tf_keras")
@@ -234,5 +234,5 @@ def _traced(model: Any, call: Call) -> FlatFunction:
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names as identifiers, numbers behind those that are taken: lstm, lstm_1, ..."""
-    taken: set[str] = set()
-    return tuple(unique_name(identifier(name), taken) for name in names)
+    taken = Names()
+    return tuple(taken.fresh(identifier(name)) for name in names)
