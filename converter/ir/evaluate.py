@@ -1,7 +1,7 @@
 """The numpy evaluator: what a program means, computed in float64.
 
 It is the oracle of every pass and lowering, so it is written for clarity, step by step, and shares no code with
-them. Besides recurrences it knows the few TFLite ops that appear beside them in tests; any other op is an error.
+them. Besides recurrences it knows the TFLite ops of `kernels`; any other op is an error.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.ir.builtins import MORE_BUILTINS
 from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
-from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan, TfliteOp
+from converter.ir.kernels import KERNELS
+from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan
 from converter.ir.types import Array, Value
 
 
@@ -58,13 +58,10 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
     if isinstance(op, Bidirectional):
         return _evaluate_bidirectional(op, operands)
     present = [operand for operand in operands if operand is not None]
-    kernel = MORE_BUILTINS.get(op.builtin)
-    if kernel is not None:
-        return kernel(op, present)
-    function = BUILTINS.get(op.builtin)
-    if function is None:
+    kernel = KERNELS.get(op.builtin)
+    if kernel is None:
         raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
-    return [function(op, present)]
+    return kernel(op, present)
 
 
 # --- recurrences ---------------------------------------------------------------------------------------------
@@ -265,73 +262,4 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Array], Array]] = {
     Activation.SPARSE_SIGMOID: lambda x: np.clip(0.5 * (x + 1.0), 0.0, 1.0),
     Activation.SQUAREPLUS: lambda x: 0.5 * (x + np.sqrt(x * x + 4.0)),
     Activation.TANH_SHRINK: lambda x: x - np.tanh(x),
-}
-
-
-# --- the builtin ops that tests put beside recurrences ---------------------------------------------------------
-
-
-def _strided_slice(op: TfliteOp, operands: list[Array]) -> Array:
-    x, begin, end, strides = operands
-    if any(int(str(op.options.get(key, 0))) for key in ("ellipsisMask", "newAxisMask")):
-        raise InvalidProgramError(f"the evaluator does not know an ellipsis or a new axis, needed for {op.name}")
-    masks = {key: int(str(op.options[key])) for key in ("beginMask", "endMask", "shrinkAxisMask")}
-    index: list[int | slice] = []
-    for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):
-        bit = 1 << axis
-        if masks["shrinkAxisMask"] & bit:
-            index.append(int(first))
-            continue
-        lower = None if masks["beginMask"] & bit else int(first)
-        upper = None if masks["endMask"] & bit else int(last)
-        index.append(slice(lower, upper, int(stride)))
-    return np.asarray(x[tuple(index)])
-
-
-def _axis(op: TfliteOp) -> int:
-    return int(str(op.options["axis"]))
-
-
-def _cast_type(op: TfliteOp) -> np.dtype[np.generic]:
-    """Return the type of a CAST's result as it is computed here: all floating-point types are float64."""
-    dtype = op.results[0].type.dtype.numpy
-    if dtype is None:
-        raise InvalidProgramError(f"the evaluator does not know {op.results[0].type}, needed for {op.name}")
-    return np.dtype(np.float64) if np.issubdtype(dtype, np.floating) else dtype
-
-
-def _cumsum(op: TfliteOp, operands: list[Array]) -> Array:
-    x, axis = operands
-    if op.options["reverse"]:
-        raise InvalidProgramError(f"the evaluator does not know a reverse CUMSUM, needed for {op.name}")
-    total = np.cumsum(x, axis=int(axis))
-    return np.asarray(total - x if op.options["exclusive"] else total)
-
-
-def _reverse_sequence(op: TfliteOp, operands: list[Array]) -> Array:
-    x, lengths = operands
-    axis, batch = int(str(op.options["seqDim"])), int(str(op.options["batchDim"]))
-    rows = np.moveaxis(x, (batch, axis), (0, 1)).copy()
-    for row, length in zip(rows, lengths, strict=True):
-        row[:length] = row[:length][::-1].copy()
-    return np.moveaxis(rows, (0, 1), (batch, axis))
-
-
-BUILTINS: Mapping[str, Callable[[TfliteOp, list[Array]], Array]] = {
-    "CAST": lambda op, operands: operands[0].astype(_cast_type(op)),
-    "CONCATENATION": lambda op, operands: np.concatenate(operands, axis=_axis(op)),
-    "CUMSUM": _cumsum,
-    "EXPAND_DIMS": lambda _, operands: np.expand_dims(operands[0], int(operands[1])),
-    "FILL": lambda _, operands: np.full(tuple(operands[0]), operands[1]),
-    "LESS": lambda _, operands: np.asarray(operands[0] < operands[1]),
-    "PACK": lambda op, operands: np.stack(operands, axis=_axis(op)),
-    "RESHAPE": lambda _, operands: operands[0].reshape(tuple(operands[1])),
-    "REVERSE_SEQUENCE": _reverse_sequence,
-    "REVERSE_V2": lambda _, operands: np.flip(operands[0], tuple(operands[1])),
-    "SELECT_V2": lambda _, operands: np.where(operands[0], operands[1], operands[2]),
-    "SHAPE": lambda _, operands: np.asarray(operands[0].shape, np.int32),
-    "STRIDED_SLICE": _strided_slice,
-    "TANH": lambda _, operands: np.tanh(operands[0]),
-    "TRANSPOSE": lambda _, operands: operands[0].transpose(tuple(operands[1])),
-    "ZEROS_LIKE": lambda _, operands: np.zeros_like(operands[0]),
 }

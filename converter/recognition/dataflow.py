@@ -11,8 +11,8 @@ import numpy as np
 
 from converter.errors import InvalidProgramError
 from converter.ir import Array, DType, Graph, TfliteOp, Value
-from converter.ir.builtins import FUSED, fused_activation
 from converter.ir.evaluate import evaluate_graph
+from converter.ir.kernels import FUSED, fused_activation
 from converter.recognition.forms import (
     Algebra,
     Form,

@@ -163,17 +163,64 @@ def _widened(x: Array) -> Array:
     return x.astype(np.float64)
 
 
-MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
+def _strided_slice(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, begin, end, strides = operands
+    if any(int(str(op.options.get(key, 0))) for key in ("ellipsisMask", "newAxisMask")):
+        raise InvalidProgramError(f"the evaluator does not know an ellipsis or a new axis, needed for {op.name}")
+    masks = {key: int(str(op.options[key])) for key in ("beginMask", "endMask", "shrinkAxisMask")}
+    index: list[int | slice] = []
+    for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):
+        bit = 1 << axis
+        if masks["shrinkAxisMask"] & bit:
+            index.append(int(first))
+            continue
+        lower = None if masks["beginMask"] & bit else int(first)
+        upper = None if masks["endMask"] & bit else int(last)
+        index.append(slice(lower, upper, int(stride)))
+    return [np.asarray(x[tuple(index)])]
+
+
+def _cast_type(op: TfliteOp) -> np.dtype[np.generic]:
+    """Return the type of a CAST's result as it is computed here: all floating-point types are float64."""
+    dtype = op.results[0].type.dtype.numpy
+    if dtype is None:
+        raise InvalidProgramError(f"the evaluator does not know {op.results[0].type}, needed for {op.name}")
+    return np.dtype(np.float64) if np.issubdtype(dtype, np.floating) else dtype
+
+
+def _cumsum(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, axis = operands
+    if op.options["reverse"]:
+        raise InvalidProgramError(f"the evaluator does not know a reverse CUMSUM, needed for {op.name}")
+    total = np.cumsum(x, axis=int(axis))
+    return [np.asarray(total - x if op.options["exclusive"] else total)]
+
+
+def _reverse_sequence(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, lengths = operands
+    axis, batch = int(str(op.options["seqDim"])), int(str(op.options["batchDim"]))
+    rows = np.moveaxis(x, (batch, axis), (0, 1)).copy()
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = row[:length][::-1].copy()
+    return [np.moveaxis(rows, (0, 1), (batch, axis))]
+
+
+KERNELS: Mapping[str, Kernel] = MappingProxyType(
     {
         "ABS": _unary(np.abs),
         "ADD": _binary(np.add),
         "BATCH_MATMUL": _batch_matmul,
         "BROADCAST_TO": lambda _, operands: [np.broadcast_to(operands[0], tuple(operands[1]))],
+        "CAST": lambda op, operands: [operands[0].astype(_cast_type(op))],
+        "CONCATENATION": lambda op, operands: [np.concatenate(operands, axis=int(_number(op, "axis")))],
+        "CUMSUM": _cumsum,
         "DEQUANTIZE": _unary(_widened),  # of float16 weights; quantized integers are no arrays of floats
         "DIV": _binary(np.divide),
         "ELU": _unary(lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))),
         "EQUAL": _binary(np.equal),
         "EXP": _unary(np.exp),
+        "EXPAND_DIMS": lambda _, operands: [np.expand_dims(operands[0], int(operands[1]))],
+        "FILL": lambda _, operands: [np.full(tuple(operands[0]), operands[1])],
         "FLOOR": _unary(np.floor),
         "FULLY_CONNECTED": _fully_connected,
         "GATHER": _gather,
@@ -182,6 +229,7 @@ MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
         "GREATER_EQUAL": _binary(np.greater_equal),
         "HARD_SWISH": _unary(lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0),
         "LEAKY_RELU": _leaky_relu,
+        "LESS": lambda _, operands: [np.asarray(operands[0] < operands[1])],
         "LESS_EQUAL": _binary(np.less_equal),
         "LOG": _unary(np.log),
         "LOGICAL_AND": _binary(np.logical_and),
@@ -194,6 +242,7 @@ MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
         "MUL": _binary(np.multiply),
         "NEG": _unary(np.negative),
         "NOT_EQUAL": _binary(np.not_equal),
+        "PACK": lambda op, operands: [np.stack(operands, axis=int(_number(op, "axis")))],
         "POW": _binary(np.power),
         "REDUCE_ANY": _reduction(np.any),
         "REDUCE_MAX": _reduction(np.max),
@@ -202,9 +251,13 @@ MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
         "RELU6": _unary(FUSED["RELU6"]),
         "RELU_0_TO_1": _unary(lambda x: np.clip(x, 0.0, 1.0)),
         "RELU_N1_TO_1": _unary(FUSED["RELU_N1_TO_1"]),
+        "RESHAPE": lambda _, operands: [operands[0].reshape(tuple(operands[1]))],
+        "REVERSE_SEQUENCE": _reverse_sequence,
         "REVERSE_V2": lambda _, operands: [np.flip(operands[0], _axes(operands[1]))],
         "RSQRT": _unary(lambda x: 1.0 / np.sqrt(x)),
         "SELECT": _select,
+        "SELECT_V2": lambda _, operands: [np.where(operands[0], operands[1], operands[2])],
+        "SHAPE": lambda _, operands: [np.asarray(operands[0].shape, np.int32)],
         "SIGN": _unary(np.sign),
         "SLICE": _slice,
         "SOFTMAX": _softmax,
@@ -214,10 +267,14 @@ MORE_BUILTINS: Mapping[str, Kernel] = MappingProxyType(
         "SQUARE": _unary(np.square),
         "SQUARED_DIFFERENCE": _binary(lambda x, y: (x - y) ** 2),
         "SQUEEZE": _squeeze,
+        "STRIDED_SLICE": _strided_slice,
         "SUB": _binary(np.subtract),
         "SUM": _reduction(np.sum),
+        "TANH": lambda _, operands: [np.tanh(operands[0])],
         "TILE": lambda _, operands: [np.tile(operands[0], tuple(operands[1]))],
+        "TRANSPOSE": lambda _, operands: [operands[0].transpose(tuple(operands[1]))],
         "UNPACK": _unpack,
+        "ZEROS_LIKE": lambda _, operands: [np.zeros_like(operands[0])],
     }
 )
-"""The builtins of one result or more that the evaluator knows besides its own."""
+"""The builtins that the evaluator knows."""
