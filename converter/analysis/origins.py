@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from converter.ir import Op, TfliteOp, Value, dims
-from converter.ir.traits import ELEMENTWISE
+from converter.ir import Op, TfliteOp, Trait, Value, dims, has
 
 
 def origin(value: Value, axis: int, producers: Mapping[Value, Op]) -> tuple[Value, int] | None:
@@ -18,7 +17,7 @@ def origin(value: Value, axis: int, producers: Mapping[Value, Op]) -> tuple[Valu
         return value, axis
     if not isinstance(producer, TfliteOp):
         return None
-    deciding = _DECIDING.get("ELEMENTWISE" if producer.builtin in ELEMENTWISE else producer.builtin)
+    deciding = _DECIDING.get("ELEMENTWISE" if has(producer, Trait.ELEMENTWISE) else producer.builtin)
     if deciding is None:
         return None
     found = (origin(operand, place, producers) for operand, place in deciding(producer, axis))

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from converter.ir import DType, Graph, Op, Producers, TfliteOp, Value
-from converter.ir.traits import PURE_CUSTOM_OPS
-
-_EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "VAR_HANDLE", "WHILE"})
+from converter.ir import Graph, Op, Producers, Value, has_effects
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +67,3 @@ def without_dead_ops(graph: Graph) -> Graph:
     """Return ``graph`` without the ops that have no side effects and whose results nobody reads."""
     live = backward_slice(graph.ops, graph.outputs, keeps=has_effects).ops
     return graph if len(live) == len(graph.ops) else replace(graph, ops=live)
-
-
-def has_effects(op: Op) -> bool:
-    """Return whether ``op`` does more than compute its results."""
-    if not isinstance(op, TfliteOp) or op.custom_code in PURE_CUSTOM_OPS:
-        return False
-    return (
-        op.builtin in _EFFECTS
-        or not op.results
-        or any(value is not None and value.type.dtype is DType.RESOURCE for value in op.operands)
-    )

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from converter.ir import Op, TfliteOp, Value
-
-_OF_FIRST_OPERAND = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "IDENTITY", "RESHAPE", "TILE", "TRANSPOSE"})
+from converter.ir import Op, TfliteOp, Trait, Value, has
 
 
 def is_zero(value: Value, producers: Mapping[Value, Op]) -> bool:
@@ -22,7 +20,7 @@ def is_zero(value: Value, producers: Mapping[Value, Op]) -> bool:
         return True
     if producer.builtin == "FILL":
         filled = producer.operands[1]
-    elif producer.builtin in _OF_FIRST_OPERAND:
+    elif producer.builtin == "TRANSPOSE" or has(producer, Trait.RESHAPES | Trait.REPEATS):
         filled = producer.operands[0]
     else:
         return False

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from converter.ir import DType, TfliteOp, Value
-from converter.ir.traits import ELEMENTWISE
-
-_IMPURE = frozenset(
-    {"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "IF", "MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM"}
-) | {"READ_VARIABLE", "STABLEHLO_RNG_BIT_GENERATOR", "VAR_HANDLE", "WHILE"}
+from converter.ir import DType, TfliteOp, Trait, Value, has
 
 _MOST_AXES = 4
 """Up to this rank all runtimes broadcast."""
-
-
-def is_pure(op: TfliteOp) -> bool:
-    """True if the op's results depend on its operands alone."""
-    return op.builtin not in _IMPURE
 
 
 def is_batchable(op: TfliteOp, sliced: Container[Value]) -> bool:
@@ -25,7 +15,7 @@ def is_batchable(op: TfliteOp, sliced: Container[Value]) -> bool:
     (result, *others) = op.results
     if others or result.type.rank is None or result.type.rank + 1 > _MOST_AXES:
         return False
-    if op.builtin in ELEMENTWISE:
+    if has(op, Trait.ELEMENTWISE):
         return all(_keeps_its_axes(value, result.type.rank, sliced) for value in op.operands if value is not None)
     if op.builtin == "FULLY_CONNECTED":
         return is_dense(op) and all(value not in sliced for value in op.operands[1:])

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.analysis.uses import backward_slice
-from converter.emission.batching import is_batchable, is_dense, is_pure
+from converter.emission.batching import is_batchable, is_dense
 from converter.emission.emitter import Emitter
 from converter.emission.inlining import inline, resolve
-from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value, dims
+from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value, dims, is_pure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ def hoist(
     mover = _Mover(body, dict(sequences), dict(invariants), emitter)
     for op in body.ops:
         mover.move(op)
-    rest = backward_slice(mover.left, body.outputs, keeps=lambda op: isinstance(op, TfliteOp) and not is_pure(op))
+    rest = backward_slice(mover.left, body.outputs, keeps=lambda op: not is_pure(op))
     return Remainder(
         rest.ops,
         body.outputs,

@@ -3,6 +3,7 @@
 Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is all it needs.
 """
 
+from converter.ir.builtins import Trait
 from converter.ir.cells import (
     Activation,
     Cell,
@@ -32,6 +33,7 @@ from converter.ir.program import (
     TfliteOp,
 )
 from converter.ir.rewire import rewire, rewire_graph
+from converter.ir.traits import facts, has, has_effects, is_list_op, is_pure
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant, dims
 from converter.ir.verify import verify
 
@@ -63,12 +65,18 @@ __all__ = [
     "Steps",
     "TensorType",
     "TfliteOp",
+    "Trait",
     "Value",
     "constant",
     "dims",
     "evaluate",
+    "facts",
     "format_op",
     "format_program",
+    "has",
+    "has_effects",
+    "is_list_op",
+    "is_pure",
     "rewire",
     "rewire_graph",
     "verify",

@@ -1,34 +1,36 @@
-"""Facts about ops, by the name of their builtin or their custom code."""
+"""Questions to an op about what it does, answered by the op table."""
 
 from __future__ import annotations
 
-ELEMENTWISE = frozenset(
-    [
-        *("ABS", "CAST", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG"),
-        *("LOGICAL_NOT", "LOGISTIC", "NEG", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN"),
-        *("SQRT", "SQUARE", "TANH", "ZEROS_LIKE"),
-        *("ADD", "DIV", "EQUAL", "FLOOR_DIV", "FLOOR_MOD", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"),
-        *("LOGICAL_AND", "LOGICAL_OR", "MAXIMUM", "MINIMUM", "MUL", "NOT_EQUAL", "POW", "SELECT_V2"),
-        *("SQUARED_DIFFERENCE", "SUB"),
-    ]
-)
-"""Ops whose result has, element by element, the broadcast shape of their operands."""
+from converter.ir.builtins import BUILTINS, LIST_OPS, UNKNOWN, Builtin, Trait
+from converter.ir.program import Op, TfliteOp
+from converter.ir.types import DType
 
-PURE_CUSTOM_OPS = frozenset(
-    {
-        "TensorArrayGatherV3",
-        "TensorArrayReadV3",
-        "TensorArrayScatterV3",
-        "TensorArraySizeV3",
-        "TensorArrayV3",
-        "TensorArrayWriteV3",
-        "TensorListFromTensor",
-        "TensorListGather",
-        "TensorListGetItem",
-        "TensorListLength",
-        "TensorListReserve",
-        "TensorListSetItem",
-        "TensorListStack",
-    }
-)
-"""TensorFlow's ops on lists and arrays of tensors: values, as every op is told what it must come after."""
+
+def facts(op: TfliteOp) -> Builtin:
+    """Return what the table says of ``op``."""
+    known = LIST_OPS.get(op.custom_code) if op.custom_code is not None else None
+    return known or BUILTINS.get(op.builtin, UNKNOWN)
+
+
+def has(op: Op, traits: Trait) -> bool:
+    """Whether ``op`` is a TFLite op with one of ``traits``."""
+    return isinstance(op, TfliteOp) and bool(facts(op).traits & traits)
+
+
+def is_list_op(op: Op) -> bool:
+    """Whether ``op`` is one of TensorFlow's ops on lists or arrays of tensors."""
+    return isinstance(op, TfliteOp) and op.custom_code in LIST_OPS
+
+
+def has_effects(op: Op) -> bool:
+    """Whether ``op`` does more than compute its results, so that it runs even if nobody reads them."""
+    if not isinstance(op, TfliteOp) or is_list_op(op):
+        return False
+    handles = any(value is not None and value.type.dtype is DType.RESOURCE for value in op.operands)
+    return handles or not op.results or has(op, Trait.CONTROL | Trait.EFFECTS)
+
+
+def is_pure(op: Op) -> bool:
+    """Whether the results of ``op`` depend on its operands alone, and computing them is all that it does."""
+    return not has_effects(op) and not has(op, Trait.RANDOM)

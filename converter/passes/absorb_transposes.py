@@ -13,8 +13,7 @@ import numpy as np
 
 from converter.analysis.uses import without_dead_ops
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Value, rewire_graph
-from converter.ir.traits import ELEMENTWISE
+from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Trait, Value, has, rewire_graph
 
 
 def absorb_transposes(program: Program) -> Program:
@@ -63,7 +62,7 @@ def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
     given = [value for value in op.operands if value is not None and value.type.rank not in (0, 1)]
     of_vectors = op.builtin == "FULLY_CONNECTED" and op.options.get("keepNumDims")
     sequences = given[:1] if of_vectors else given
-    if not (of_vectors or op.builtin in ELEMENTWISE) or len(op.results) != 1 or op.results[0].type.rank != 3:
+    if not (of_vectors or has(op, Trait.ELEMENTWISE)) or len(op.results) != 1 or op.results[0].type.rank != 3:
         return False
     sources = [_untransposed(producers.get(value)) for value in sequences]
     return None not in sources and any(_is_output(source, producers) for source in sources)
@@ -72,7 +71,9 @@ def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
 def _is_output(value: Value | None, producers: Mapping[Value, Op]) -> bool:
     """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
     maker = None if value is None else producers.get(value)
-    if isinstance(maker, TfliteOp) and maker.builtin in {"FULLY_CONNECTED", "REVERSE_V2", *ELEMENTWISE}:
+    if isinstance(maker, TfliteOp) and (
+        maker.builtin in {"FULLY_CONNECTED", "REVERSE_V2"} or has(maker, Trait.ELEMENTWISE)
+    ):
         return any(_is_output(operand, producers) for operand in maker.operands)
     return isinstance(maker, Recurrence)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from converter.analysis.uses import Uses, backward_slice, has_effects
-from converter.ir import Graph, Op, Program, Scan, Value
+from converter.analysis.uses import Uses, backward_slice
+from converter.ir import Graph, Op, Program, Scan, Value, has_effects
 
 
 def trim_scans(program: Program) -> Program:

@@ -6,9 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from converter.analysis.sizes import Producers
-from converter.ir import Array, TfliteOp, Value
-
-_SAME = frozenset({"CAST", "EXPAND_DIMS", "RESHAPE", "SQUEEZE"})
+from converter.ir import Array, TfliteOp, Trait, Value, has
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ def index_of(value: Value, counters: Set[Value], producers: Producers) -> Index 
     op = producers.get(value)
     if not isinstance(op, TfliteOp):
         return None
-    if op.builtin in _SAME and op.operands[0] is not None:
+    if (op.builtin == "CAST" or has(op, Trait.RESHAPES)) and op.operands[0] is not None:
         return index_of(op.operands[0], counters, producers)
     if op.builtin not in {"ADD", "SUB"}:
         return None

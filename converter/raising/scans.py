@@ -10,8 +10,21 @@ from converter.analysis.sizes import size_of
 from converter.analysis.uses import backward_slice
 from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
-from converter.ir import DType, Graph, Names, Op, Scan, Shape, TensorType, TfliteOp, Value, rewire
-from converter.ir.traits import PURE_CUSTOM_OPS
+from converter.ir import (
+    DType,
+    Graph,
+    Names,
+    Op,
+    Scan,
+    Shape,
+    TensorType,
+    TfliteOp,
+    Trait,
+    Value,
+    has,
+    is_list_op,
+    rewire,
+)
 from converter.raising.condition import limits_of
 from converter.raising.lists import ArrayOperand, ListOperand, is_range, operand
 from converter.raising.loop import Loop
@@ -19,7 +32,6 @@ from converter.raising.reads import Read, Reader
 from converter.raising.timing import Timing, timing_of
 from converter.raising.writes import Write, write_of
 
-_CONTROL = frozenset({"CALL", "CALL_ONCE", "IF", "STABLEHLO_WHILE", "WHILE"})
 _OPAQUE = frozenset({DType.RESOURCE, DType.VARIANT})
 
 
@@ -88,7 +100,7 @@ def _name(loop: Loop) -> str:
 
 
 def _plan(loop: Loop) -> _Plan | None:
-    if any(not isinstance(op, TfliteOp) or op.builtin in _CONTROL for op in loop.body.ops):
+    if any(not isinstance(op, TfliteOp) or has(op, Trait.CONTROL) for op in loop.body.ops):
         return None
     invariants, counters = loop.invariants(), loop.counters()
     outside = {loop.body.inputs[position]: loop.initial(position) for position in invariants}
@@ -198,7 +210,7 @@ class _Body:
         results = [*(body.outputs[position] for position in plan.states), *(w.element for w in plan.collected)]
         outputs = tuple(self._other.get(value, value) for value in results)
         step = backward_slice([*self._first, *kept], outputs)
-        if any(isinstance(op, TfliteOp) and op.custom_code in PURE_CUSTOM_OPS for op in step.ops):
+        if any(is_list_op(op) for op in step.ops):
             return None
         states = [body.inputs[position] for position in plan.states]
         invariants = [

@@ -14,15 +14,9 @@ import numpy as np
 
 from converter.analysis.uses import backward_slice
 from converter.errors import InvalidProgramError
-from converter.ir import Activation, Array, Graph, TfliteOp, Value, constant
+from converter.ir import Activation, Array, Graph, TfliteOp, Trait, Value, constant, has
 from converter.ir.evaluate import activate, evaluate_graph
-from converter.ir.traits import ELEMENTWISE
 from converter.recognition.forms import Clip, Function
-
-_ELEMENTWISE = (ELEMENTWISE - {"CAST", "CEIL", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "ROUND"}) | {
-    *("DEQUANTIZE", "RELU_0_TO_1", "SELECT")
-}
-"""Ops whose result is computed element by element. Those with steps of their own are no part of activations."""
 
 _RANGE = np.concatenate([np.linspace(-8.0, 8.0, 161), [-40.0, -20.0, 20.0, 40.0]])
 _TOLERANCE = 1e-6
@@ -72,7 +66,7 @@ def named_functions(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Val
 
 def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozenset[Value]) -> frozenset[Value]:
     """Return the values each of which alone decides, elementwise, what ``op`` computes."""
-    if op.builtin not in _ELEMENTWISE or len(op.results) != 1:
+    if not _is_elementwise(op):
         return frozenset()
     found: frozenset[Value] | None = None
     for operand in op.operands:
@@ -85,6 +79,12 @@ def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozens
         own = frozenset({operand}) | (frozenset() if operand in stops else roots.get(operand, frozenset()))
         found = own if found is None else found & own
     return frozenset() if found is None else found
+
+
+def _is_elementwise(op: TfliteOp) -> bool:
+    """Whether ``op`` computes one result element by element, without steps: those are no part of activations."""
+    known = has(op, Trait.ELEMENTWISE) or op.builtin in {"DEQUANTIZE", "SELECT"}
+    return known and not has(op, Trait.STEPPED) and len(op.results) == 1
 
 
 def is_uniform(value: Value) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from converter.ir import Graph, Op, Scan, TfliteOp, Value
+from converter.ir import Graph, Op, Scan, TfliteOp, Trait, Value, has
 
-_RESHAPING = frozenset({"BROADCAST_TO", "EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TILE"})
+_SAME = Trait.RESHAPES | Trait.REPEATS
+"""What leaves every element as it is, and may write it again."""
 _SELECTING = frozenset({"SELECT", "SELECT_V2"})
 
 _DONE = {"GREATER_EQUAL": (0, 1), "LESS_EQUAL": (1, 0)}
@@ -78,7 +79,7 @@ def _makes_zeros(value: Value, producers: Mapping[Value, Op], is_zero: Callable[
     if producer.builtin == "ZEROS_LIKE":
         return True
     index = 1 if producer.builtin == "FILL" else 0
-    filled = producer.operands[index] if producer.builtin in {"FILL", *_RESHAPING} else None
+    filled = producer.operands[index] if index or has(producer, _SAME) else None
     return filled is not None and (is_zero(filled) or _makes_zeros(filled, producers, is_zero))
 
 
@@ -101,7 +102,7 @@ def _decided(condition: Value, body: Graph, producers: Mapping[Value, Op]) -> tu
     producer = producers.get(condition)
     if not isinstance(producer, TfliteOp) or not producer.operands or producer.operands[0] is None:
         return None
-    if producer.builtin in _RESHAPING:
+    if has(producer, _SAME):
         return _decided(producer.operands[0], body, producers)
     if producer.builtin == "LOGICAL_NOT":
         inner = _decided(producer.operands[0], body, producers)
@@ -123,7 +124,7 @@ def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Mapping[Va
 
 def _unshaped(value: Value | None, producers: Mapping[Value, Op]) -> Value | None:
     producer = None if value is None else producers.get(value)
-    while isinstance(producer, TfliteOp) and producer.builtin in _RESHAPING:
+    while isinstance(producer, TfliteOp) and has(producer, _SAME):
         value = producer.operands[0]
         producer = None if value is None else producers.get(value)
     return value

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from converter.ir import Names, Op, Recurrence, Scan, TfliteOp, Value
+from converter.ir import Names, Op, Recurrence, Scan, TfliteOp, Value, has_effects
 from converter.recognition.cells import find_cells
 from converter.recognition.confirm import agree, probe
 from converter.recognition.dataflow import components_of, flow_of
 from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
-
-_EFFECTS = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "CUSTOM", "HASHTABLE_IMPORT", "IF", "WHILE"})
 
 
 def recognize(
@@ -46,7 +44,7 @@ def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
     for op in scan.body.ops:
         if not isinstance(op, TfliteOp):
             raise NoPlanError(f"its step contains {op.name}, another recurrence")
-        if op.builtin in _EFFECTS:
+        if has_effects(op):
             raise NoPlanError(
                 f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
             )

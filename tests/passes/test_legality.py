@@ -7,10 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from converter.analysis.dynamic_shapes import SETTLED
 from converter.convert import compile_program
 from converter.errors import ConversionError, TfliteRnnError
-from converter.flatbuffer.schema import BUILTIN_NUMBERS
 from converter.ir import (
     Activation,
     Cell,
@@ -222,10 +220,6 @@ def test_recurrences_are_counted() -> None:
     counts = converted.report.op_counts
     assert (counts["UNIDIRECTIONAL_SEQUENCE_LSTM"], counts["UNIDIRECTIONAL_SEQUENCE_RNN"]) == (2, 1)
     assert [type(op) for op in converted.program.recurrences()] == [Recurrence] * 3
-
-
-def test_every_op_whose_size_is_settled_is_an_op_of_the_schema() -> None:
-    assert set(SETTLED) <= set(BUILTIN_NUMBERS)
 
 
 def test_an_op_that_nothing_is_known_of_is_not_settled() -> None:
