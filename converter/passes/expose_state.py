@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from converter.analysis.open_states import open_states, start_from
 from converter.ir import Program
-from converter.passes.open_states import open_states, start_from
 
 
 def expose_state(program: Program) -> Program:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from converter.analysis.open_states import OpenState, open_states, start_from
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError, Rejection
 from converter.ir import (
@@ -32,7 +33,6 @@ from converter.ir import (
     Value,
     dims,
 )
-from converter.passes.open_states import OpenState, open_states, start_from
 from converter.rules import Rule
 
 RESET = "reset"

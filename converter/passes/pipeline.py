@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from converter.analysis.open_states import all_given
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
@@ -18,7 +19,6 @@ from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_fo
 from converter.passes.keep_axes import axes_kept, keep_axes
 from converter.passes.keep_state import keep_state
 from converter.passes.map_sequences import map_sequences, sequences_mapped
-from converter.passes.open_states import all_given
 from converter.passes.pair_directions import all_paired, pair_directions
 from converter.passes.raise_loops import loops_raised, raise_loops
 from converter.passes.read_final_state import final_states_read, read_final_state
