@@ -443,9 +443,9 @@ def _reversed(draft: Draft, x: Value, lengths: Value | None, time_major: bool) -
     emitter, axis = draft.emitter, 0 if time_major else 1
     result = emitter.value("reversed", x, x.type.shape or ())
     if lengths is None:
-        return emitter.op("REVERSE_V2", [x, emitter.integers(axis)], result, options_type="ReverseV2Options")
+        return emitter.op("REVERSE_V2", [x, emitter.integers(axis)], result)
     options = {"seqDim": axis, "batchDim": 1 - axis}
-    return emitter.op("REVERSE_SEQUENCE", [x, lengths], result, options, options_type="ReverseSequenceOptions")
+    return emitter.op("REVERSE_SEQUENCE", [x, lengths], result, options)
 
 
 def _tamed(draft: Draft, op: Recurrence) -> Value:

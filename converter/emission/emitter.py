@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from converter.flatbuffer.schema import DTYPE_NUMBERS
-from converter.ir import Array, DType, Names, Op, Shape, TensorType, TfliteOp, Value, constant, dims
+from converter.ir import Array, DType, Names, Op, Shape, TensorType, Value, constant, dims, new_op
 
 LARGEST_ZEROS = 1024
 """Zeros up to this number are a constant of the file, more are made when the model runs."""
@@ -83,57 +83,54 @@ class Emitter:
         operands: Sequence[Value | None],
         result: Value,
         options: Mapping[str, object] | None = None,
-        *,
-        options_type: str | None = None,
-        version: int = 1,
     ) -> Value:
         """Append an op of one result."""
-        self.ops.append(TfliteOp(builtin, tuple(operands), (result,), options_type, dict(options or {}), version))
+        self.ops.append(new_op(builtin, operands, [result], options))
         return result
 
     # --- elementwise -------------------------------------------------------------------------------------------
 
-    def unary(self, builtin: str, x: Value, name: str | Value, *, options_type: str | None = None) -> Value:
+    def unary(self, builtin: str, x: Value, name: str | Value) -> Value:
         """Append an op of one operand that keeps its type and shape, such as TANH."""
-        return self.op(builtin, [x], self._into(name, x, dims(x)), options_type=options_type)
+        return self.op(builtin, [x], self._into(name, x, dims(x)))
 
-    def binary(self, builtin: str, x: Value, y: Value, name: str | Value, *, options_type: str) -> Value:
+    def binary(self, builtin: str, x: Value, y: Value, name: str | Value) -> Value:
         """Append an op of two operands with broadcasting."""
-        return self.op(builtin, [x, y], self._into(name, x, broadcast(x, y)), options_type=options_type)
+        return self.op(builtin, [x, y], self._into(name, x, broadcast(x, y)))
 
     def add(self, x: Value, y: Value, name: str | Value = "add") -> Value:
         """Append an ADD."""
-        return self.binary("ADD", x, y, name, options_type="AddOptions")
+        return self.binary("ADD", x, y, name)
 
     def subtract(self, x: Value, y: Value, name: str | Value = "sub") -> Value:
         """Append a SUB."""
-        return self.binary("SUB", x, y, name, options_type="SubOptions")
+        return self.binary("SUB", x, y, name)
 
     def multiply(self, x: Value, y: Value, name: str | Value = "mul") -> Value:
         """Append a MUL."""
-        return self.binary("MUL", x, y, name, options_type="MulOptions")
+        return self.binary("MUL", x, y, name)
 
     def minimum(self, x: Value, y: Value, name: str | Value = "minimum") -> Value:
         """Append a MINIMUM."""
-        return self.binary("MINIMUM", x, y, name, options_type="MaximumMinimumOptions")
+        return self.binary("MINIMUM", x, y, name)
 
     def maximum(self, x: Value, y: Value, name: str | Value = "maximum") -> Value:
         """Append a MAXIMUM."""
-        return self.binary("MAXIMUM", x, y, name, options_type="MaximumMinimumOptions")
+        return self.binary("MAXIMUM", x, y, name)
 
     def zeros_like(self, x: Value, name: str = "zeros") -> Value:
         """Append a ZEROS_LIKE: zero even where ``x`` is not a number."""
-        return self.unary("ZEROS_LIKE", x, name, options_type="ZerosLikeOptions")
+        return self.unary("ZEROS_LIKE", x, name)
 
     def less(self, x: Value, y: Value, name: str = "less") -> Value:
         """Append a LESS; its result is bool."""
         result = Value(self.name(name), TensorType(DType.BOOL, broadcast(x, y)))
-        return self.op("LESS", [x, y], result, options_type="LessOptions")
+        return self.op("LESS", [x, y], result)
 
     def select(self, condition: Value, x: Value, y: Value, name: str | Value = "select") -> Value:
         """Append a SELECT_V2: ``x`` where the condition holds, else ``y``; NaN on the other side stays out."""
         result = self._into(name, x, broadcast(x, y))
-        return self.op("SELECT_V2", [condition, x, y], result, options_type="SelectV2Options")
+        return self.op("SELECT_V2", [condition, x, y], result)
 
     # --- matrices ----------------------------------------------------------------------------------------------
 
@@ -142,14 +139,7 @@ class Emitter:
         weights = self.weights("kernel", kernel)
         added = None if bias is None else self.weights("bias", bias)
         result = self._into(name, x, (*dims(x)[:-1], kernel.shape[0]))
-        return self.op(
-            "FULLY_CONNECTED",
-            [x, weights, added],
-            result,
-            {"keepNumDims": True},
-            options_type="FullyConnectedOptions",
-            version=5 if bias is not None else 6,
-        )
+        return self.op("FULLY_CONNECTED", [x, weights, added], result, {"keepNumDims": True})
 
     def concatenation(self, operands: Sequence[Value], axis: int, into: str | Value) -> Value:
         """Append a CONCATENATION."""
@@ -157,15 +147,15 @@ class Emitter:
         parts = [dims(operand)[axis] for operand in operands]
         shape[axis] = None if None in parts else sum(part for part in parts if part is not None)
         result = self._into(into, operands[0], tuple(shape))
-        return self.op("CONCATENATION", operands, result, {"axis": axis}, options_type="ConcatenationOptions")
+        return self.op("CONCATENATION", operands, result, {"axis": axis})
 
     def copy(self, x: Value, into: str | Value) -> Value:
         """Append what copies ``x`` into memory of its own: a CONCATENATION, or a RESHAPE of a scalar."""
         if x.type.shape != ():
             result = into if isinstance(into, Value) else Value(self.name(into), x.type)
-            return self.op("CONCATENATION", [x], result, {"axis": 0}, options_type="ConcatenationOptions")
+            return self.op("CONCATENATION", [x], result, {"axis": 0})
         scalar = self.constant("scalar", np.zeros(0, np.int32))
-        return self.op("RESHAPE", [x, scalar], self._into(into, x, ()), options_type="ReshapeOptions")
+        return self.op("RESHAPE", [x, scalar], self._into(into, x, ()))
 
     def columns(self, x: Value, start: int, stop: int, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[..., start:stop]``.
@@ -182,23 +172,22 @@ class Emitter:
         others = (1 << (rank - 1)) - 1
         options = {"beginMask": others, "endMask": others, "shrinkAxisMask": 0}
         result = self._into(into, x, (*dims(x)[:-1], stop - start))
-        return self.op("STRIDED_SLICE", operands, result, options, options_type="StridedSliceOptions")
+        return self.op("STRIDED_SLICE", operands, result, options)
 
     def split(self, x: Value, count: int, name: str) -> list[Value]:
         """Append a SPLIT of the last axis into ``count`` equal parts."""
         *leading, last = dims(x)
         part = None if last is None else last // count
-        results = tuple(self.value(name, x, (*leading, part)) for _ in range(count))
-        operands = (self.integer(len(leading)), x)
-        self.ops.append(TfliteOp("SPLIT", operands, results, "SplitOptions", {"numSplits": count}))
-        return list(results)
+        results = [self.value(name, x, (*leading, part)) for _ in range(count)]
+        self.ops.append(new_op("SPLIT", [self.integer(len(leading)), x], results, {"numSplits": count}))
+        return results
 
     def transpose(self, x: Value, into: str | Value) -> Value:
         """Append a TRANSPOSE of the first two axes."""
         first, second, *rest = dims(x)
         result = self._into(into, x, (second, first, *rest))
         order = self.integers(1, 0, *range(2, 2 + len(rest)))
-        return self.op("TRANSPOSE", [x, order], result, options_type="TransposeOptions")
+        return self.op("TRANSPOSE", [x, order], result)
 
     def sum(self, x: Value, axis: int, into: str | Value) -> Value:
         """Append a SUM over one axis, which the result does not have."""
@@ -222,23 +211,21 @@ class Emitter:
             shape[axis] = 1
         result = self._into(into, x, tuple(shape))
         options = {"keepDims": keep}
-        return self.op(builtin, [x, self.integers(axis)], result, options, options_type="ReducerOptions")
+        return self.op(builtin, [x, self.integers(axis)], result, options)
 
     # --- sequences ---------------------------------------------------------------------------------------------
 
     def gather(self, x: Value, index: Value, name: str) -> Value:
         """Append a GATHER of one element of the first axis, which the result does not have."""
         result = self.value(name, x, dims(x)[1:])
-        return self.op("GATHER", [x, index], result, {"axis": 0, "batchDims": 0}, options_type="GatherOptions")
+        return self.op("GATHER", [x, index], result, {"axis": 0, "batchDims": 0})
 
     def update_slice(self, x: Value, update: Value, index: Value, name: str) -> Value:
         """Append a DYNAMIC_UPDATE_SLICE: ``x`` with ``update`` written from ``index`` of its first axis."""
         rest = [self.integer(0)] * (len(dims(x)) - 1)
         start = self.pack([index, *rest], "start")
         result = self.value(name, x, dims(x))
-        return self.op(
-            "DYNAMIC_UPDATE_SLICE", [x, update, start], result, options_type="DynamicUpdateSliceOptions"
-        )
+        return self.op("DYNAMIC_UPDATE_SLICE", [x, update, start], result)
 
     def first(self, x: Value, count: Value, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[:count]`` of the first axis; ``count`` is a vector of one int32."""
@@ -252,25 +239,25 @@ class Emitter:
         known = None if count.data is None else int(count.data[0])
         result = self._into(into, x, (known, *dims(x)[1:]))
         operands = [x, self.integers(*begin), end, self.integers(*[1] * rank)]
-        return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
+        return self.op("STRIDED_SLICE", operands, result, masks)
 
     def cumulated(self, x: Value, axis: int, name: str) -> Value:
         """Append a CUMSUM over one axis of what comes before each element."""
         options = {"exclusive": True, "reverse": False}
         result = self.value(name, x, dims(x))
-        return self.op("CUMSUM", [x, self.integer(axis)], result, options, options_type="CumsumOptions")
+        return self.op("CUMSUM", [x, self.integer(axis)], result, options)
 
     def gather_nd(self, x: Value, places: Value, name: str) -> Value:
         """Append a GATHER_ND: the elements of ``x`` at ``places`` [n, k], int32."""
         count, depth = dims(places)
         result = self.value(name, x, (count, *dims(x)[depth:]))
-        return self.op("GATHER_ND", [x, places], result, options_type="GatherNdOptions")
+        return self.op("GATHER_ND", [x, places], result)
 
     def cast(self, x: Value, dtype: DType, name: str) -> Value:
         """Append a CAST."""
         result = Value(self.name(name), TensorType(dtype, x.type.shape))
         options = {"inDataType": DTYPE_NUMBERS[x.type.dtype], "outDataType": DTYPE_NUMBERS[dtype]}
-        return self.op("CAST", [x], result, options, options_type="CastOptions")
+        return self.op("CAST", [x], result, options)
 
     def expand_dims(self, x: Value, axis: int, name: str) -> Value:
         """Append an EXPAND_DIMS, or a RESHAPE, which microcontrollers have for every type, where one will do."""
@@ -279,8 +266,8 @@ class Emitter:
         result = self.value(name, x, tuple(shape))
         if shape.count(None) <= 1:
             target = self.integers(*(-1 if dim is None else dim for dim in shape))
-            return self.op("RESHAPE", [x, target], result, options_type="ReshapeOptions")
-        return self.op("EXPAND_DIMS", [x, self.integer(axis)], result, options_type="ExpandDimsOptions")
+            return self.op("RESHAPE", [x, target], result)
+        return self.op("EXPAND_DIMS", [x, self.integer(axis)], result)
 
     # --- shapes ------------------------------------------------------------------------------------------------
 
@@ -290,7 +277,7 @@ class Emitter:
         shape.insert(axis, len(parts))
         result = self.value(name, parts[0], tuple(shape))
         options = {"valuesCount": len(parts), "axis": axis}
-        return self.op("PACK", parts, result, options, options_type="PackOptions")
+        return self.op("PACK", parts, result, options)
 
     def dimension(self, x: Value, axis: int) -> Value:
         """Return one dimension of ``x`` as an int32 scalar: a constant if it is known."""
@@ -301,14 +288,14 @@ class Emitter:
         operands = [shape, self.integers(axis), self.integers(axis + 1), self.integers(1)]
         masks = {"beginMask": 0, "endMask": 0, "shrinkAxisMask": 1}
         result = self.value("dimension", shape, ())
-        return self.op("STRIDED_SLICE", operands, result, masks, options_type="StridedSliceOptions")
+        return self.op("STRIDED_SLICE", operands, result, masks)
 
     def _shape_of(self, x: Value) -> Value:
         """Return the shape of ``x`` as a vector; one SHAPE serves all its dimensions."""
         if x not in self._shapes:
             shape = Value(self.name("shape"), TensorType(DType.INT32, (len(dims(x)),)))
             options = {"outType": DTYPE_NUMBERS[DType.INT32]}
-            self._shapes[x] = self.op("SHAPE", [x], shape, options, options_type="ShapeOptions")
+            self._shapes[x] = self.op("SHAPE", [x], shape, options)
         return self._shapes[x]
 
     def zeros(self, sizes: Sequence[Value], shape: Shape, name: str, *, dtype: DType = DType.FLOAT32) -> Value:
@@ -318,12 +305,12 @@ class Emitter:
         filled = self.zero(dtype)
         result = self.value(name, filled, shape)
         wanted = self.pack(sizes, "sizes") if None in shape else self.integers(*(dim or 0 for dim in shape))
-        return self.op("FILL", [wanted, filled], result, options_type="FillOptions")
+        return self.op("FILL", [wanted, filled], result)
 
     def ceil_div(self, x: Value, divisor: int, name: str) -> Value:
         """Append what rounds ``x / divisor`` up, for int32 that are not negative."""
         above = self.add(x, self.integer(divisor - 1))
-        return self.binary("FLOOR_DIV", above, self.integer(divisor), name, options_type="FloorDivOptions")
+        return self.binary("FLOOR_DIV", above, self.integer(divisor), name)
 
 
 class SharingEmitter(Emitter):

@@ -117,7 +117,7 @@ class _Mover:
         h = _joined([part for part, _ in of_states], self._inside)
         recurrent = self._inside.fully_connected(h, _of_columns(kernel.data, of_states), None, "recurrent")
         function = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0)}
-        self._inside.op("ADD", [one, recurrent], op.results[0], function, options_type="AddOptions")
+        self._inside.op("ADD", [one, recurrent], op.results[0], function)
         self.left += self._inside.ops
         self._inside.ops.clear()
 

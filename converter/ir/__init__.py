@@ -3,6 +3,7 @@
 Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is all it needs.
 """
 
+from converter.ir.attributes import FullyConnected, StridedSlice, fused_activation, integers, new_op
 from converter.ir.builtins import Trait
 from converter.ir.cells import (
     Activation,
@@ -16,6 +17,7 @@ from converter.ir.cells import (
     RnnCell,
 )
 from converter.ir.evaluate import evaluate
+from converter.ir.matching import as_tflite, made_by
 from converter.ir.names import Names
 from converter.ir.printer import format_op, format_program
 from converter.ir.program import (
@@ -43,6 +45,7 @@ __all__ = [
     "Bidirectional",
     "Cell",
     "DType",
+    "FullyConnected",
     "Gate",
     "Graph",
     "GruCell",
@@ -63,20 +66,26 @@ __all__ = [
     "Shape",
     "Signature",
     "Steps",
+    "StridedSlice",
     "TensorType",
     "TfliteOp",
     "Trait",
     "Value",
+    "as_tflite",
     "constant",
     "dims",
     "evaluate",
     "facts",
     "format_op",
     "format_program",
+    "fused_activation",
     "has",
     "has_effects",
+    "integers",
     "is_list_op",
     "is_pure",
+    "made_by",
+    "new_op",
     "rewire",
     "rewire_graph",
     "verify",

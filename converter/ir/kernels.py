@@ -14,6 +14,8 @@ from typing import TypeAlias
 import numpy as np
 
 from converter.errors import InvalidProgramError
+from converter.ir import attributes
+from converter.ir.attributes import FullyConnected, StridedSlice
 from converter.ir.program import TfliteOp
 from converter.ir.types import Array
 
@@ -21,14 +23,6 @@ Kernel: TypeAlias = Callable[[TfliteOp, list[Array]], list[Array]]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
-
-def fused_activation(op: TfliteOp) -> str:
-    """Return the name of the activation that an op applies to its result: NONE, or one of `FUSED`."""
-    number = op.options.get("fusedActivationFunction", 0)
-    return _FUSED_NAMES[int(str(number))]
-
-
-_FUSED_NAMES = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 
 FUSED: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
     {
@@ -56,18 +50,10 @@ def _binary(function: Callable[[Array, Array], Array]) -> Kernel:
 
 
 def _activated(op: TfliteOp, x: Array) -> Array:
-    name = fused_activation(op)
+    name = attributes.fused_activation(op)
     if name not in FUSED:
         raise InvalidProgramError(f"the evaluator does not know the activation {name} of {op.name}")
     return FUSED[name](x)
-
-
-def _number(op: TfliteOp, key: str, default: float = 0.0) -> float:
-    return float(str(op.options.get(key, default)))
-
-
-def _flag(op: TfliteOp, key: str) -> bool:
-    return bool(op.options.get(key, False))
 
 
 def _axes(x: Array) -> tuple[int, ...]:
@@ -77,15 +63,15 @@ def _axes(x: Array) -> tuple[int, ...]:
 def _fully_connected(op: TfliteOp, operands: list[Array]) -> list[Array]:
     """x weights^T + bias: weights [units, depth]; without keepNumDims x counts as rows of depth."""
     x, weights, *bias = operands
-    rows = x if _flag(op, "keepNumDims") else x.reshape(-1, weights.shape[1])
+    rows = x if FullyConnected.of(op).keeps_axes else x.reshape(-1, weights.shape[1])
     total = rows @ weights.T + (bias[0] if bias else 0.0)
     return [_activated(op, np.asarray(total))]
 
 
 def _batch_matmul(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    x, y = operands
-    left = x.swapaxes(-1, -2) if _flag(op, "adjX") else x
-    right = y.swapaxes(-1, -2) if _flag(op, "adjY") else y
+    left, right = (
+        x.swapaxes(-1, -2) if adjoint else x for x, adjoint in zip(operands, attributes.adjoints(op), strict=True)
+    )
     return [np.asarray(left @ right)]
 
 
@@ -111,20 +97,24 @@ def _slice(_: TfliteOp, operands: list[Array]) -> list[Array]:
     return [x[index]]
 
 
+def _reshape(op: TfliteOp, operands: list[Array]) -> list[Array]:
+    x, *shape = operands
+    return [x.reshape(tuple(shape[0]) if shape else attributes.new_shape(op))]
+
+
 def _unpack(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    axis = int(_number(op, "axis"))
+    axis = attributes.axis(op)
     return [operands[0].take(index, axis=axis) for index in range(operands[0].shape[axis])]
 
 
 def _squeeze(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    axes = _axes(np.asarray(op.options.get("squeezeDims", ()), np.int32).reshape(-1))
-    return [operands[0].squeeze(axes or None)]
+    return [operands[0].squeeze(attributes.squeezed_axes(op) or None)]
 
 
 def _gather(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    if _number(op, "batchDims"):
+    if attributes.has_batch_axes(op):
         raise InvalidProgramError(f"the evaluator does not know GATHER of batches, needed for {op.name}")
-    return [operands[0].take(operands[1], axis=int(_number(op, "axis")))]
+    return [operands[0].take(operands[1], axis=attributes.axis(op))]
 
 
 def _select(_: TfliteOp, operands: list[Array]) -> list[Array]:
@@ -136,25 +126,25 @@ def _select(_: TfliteOp, operands: list[Array]) -> list[Array]:
 
 def _reduction(function: Callable[..., Array]) -> Kernel:
     def kernel(op: TfliteOp, operands: list[Array]) -> list[Array]:
-        return [np.asarray(function(operands[0], axis=_axes(operands[1]), keepdims=_flag(op, "keepDims")))]
+        return [np.asarray(function(operands[0], axis=_axes(operands[1]), keepdims=attributes.keeps_dims(op)))]
 
     return kernel
 
 
 def _gelu(op: TfliteOp, operands: list[Array]) -> list[Array]:
     (x,) = operands
-    if _flag(op, "approximate"):
+    if attributes.is_approximate(op):
         return [0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))]
     return [0.5 * x * (1.0 + _erf(x / np.sqrt(2.0)))]
 
 
 def _leaky_relu(op: TfliteOp, operands: list[Array]) -> list[Array]:
     (x,) = operands
-    return [np.where(x > 0.0, x, _number(op, "alpha") * x)]
+    return [np.where(x > 0.0, x, attributes.slope(op) * x)]
 
 
 def _softmax(op: TfliteOp, operands: list[Array]) -> list[Array]:
-    scaled = operands[0] * _number(op, "beta", 1.0)
+    scaled = operands[0] * attributes.beta(op)
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return [powers / powers.sum(axis=-1, keepdims=True)]
 
@@ -165,18 +155,14 @@ def _widened(x: Array) -> Array:
 
 def _strided_slice(op: TfliteOp, operands: list[Array]) -> list[Array]:
     x, begin, end, strides = operands
-    if any(int(str(op.options.get(key, 0))) for key in ("ellipsisMask", "newAxisMask")):
-        raise InvalidProgramError(f"the evaluator does not know an ellipsis or a new axis, needed for {op.name}")
-    masks = {key: int(str(op.options[key])) for key in ("beginMask", "endMask", "shrinkAxisMask")}
+    sliced = StridedSlice.of(op)
+    if not sliced.is_plain:
+        raise InvalidProgramError(f"the evaluator does not know such a STRIDED_SLICE, needed for {op.name}")
     index: list[int | slice] = []
     for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):
-        bit = 1 << axis
-        if masks["shrinkAxisMask"] & bit:
-            index.append(int(first))
-            continue
-        lower = None if masks["beginMask"] & bit else int(first)
-        upper = None if masks["endMask"] & bit else int(last)
-        index.append(slice(lower, upper, int(stride)))
+        lower = None if sliced.has_open_begin(axis) else int(first)
+        upper = None if sliced.has_open_end(axis) else int(last)
+        index.append(int(first) if sliced.drops(axis) else slice(lower, upper, int(stride)))
     return [np.asarray(x[tuple(index)])]
 
 
@@ -190,15 +176,15 @@ def _cast_type(op: TfliteOp) -> np.dtype[np.generic]:
 
 def _cumsum(op: TfliteOp, operands: list[Array]) -> list[Array]:
     x, axis = operands
-    if op.options["reverse"]:
+    if attributes.is_reverse(op):
         raise InvalidProgramError(f"the evaluator does not know a reverse CUMSUM, needed for {op.name}")
     total = np.cumsum(x, axis=int(axis))
-    return [np.asarray(total - x if op.options["exclusive"] else total)]
+    return [np.asarray(total - x if attributes.is_exclusive(op) else total)]
 
 
 def _reverse_sequence(op: TfliteOp, operands: list[Array]) -> list[Array]:
     x, lengths = operands
-    axis, batch = int(str(op.options["seqDim"])), int(str(op.options["batchDim"]))
+    axis, batch = attributes.reversed_axes(op)
     rows = np.moveaxis(x, (batch, axis), (0, 1)).copy()
     for row, length in zip(rows, lengths, strict=True):
         row[:length] = row[:length][::-1].copy()
@@ -212,7 +198,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "BATCH_MATMUL": _batch_matmul,
         "BROADCAST_TO": lambda _, operands: [np.broadcast_to(operands[0], tuple(operands[1]))],
         "CAST": lambda op, operands: [operands[0].astype(_cast_type(op))],
-        "CONCATENATION": lambda op, operands: [np.concatenate(operands, axis=int(_number(op, "axis")))],
+        "CONCATENATION": lambda op, operands: [np.concatenate(operands, axis=attributes.axis(op))],
         "CUMSUM": _cumsum,
         "DEQUANTIZE": _unary(_widened),  # of float16 weights; quantized integers are no arrays of floats
         "DIV": _binary(np.divide),
@@ -229,7 +215,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "GREATER_EQUAL": _binary(np.greater_equal),
         "HARD_SWISH": _unary(lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0),
         "LEAKY_RELU": _leaky_relu,
-        "LESS": lambda _, operands: [np.asarray(operands[0] < operands[1])],
+        "LESS": _binary(np.less),
         "LESS_EQUAL": _binary(np.less_equal),
         "LOG": _unary(np.log),
         "LOGICAL_AND": _binary(np.logical_and),
@@ -242,7 +228,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "MUL": _binary(np.multiply),
         "NEG": _unary(np.negative),
         "NOT_EQUAL": _binary(np.not_equal),
-        "PACK": lambda op, operands: [np.stack(operands, axis=int(_number(op, "axis")))],
+        "PACK": lambda op, operands: [np.stack(operands, axis=attributes.axis(op))],
         "POW": _binary(np.power),
         "REDUCE_ANY": _reduction(np.any),
         "REDUCE_MAX": _reduction(np.max),
@@ -251,7 +237,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "RELU6": _unary(FUSED["RELU6"]),
         "RELU_0_TO_1": _unary(lambda x: np.clip(x, 0.0, 1.0)),
         "RELU_N1_TO_1": _unary(FUSED["RELU_N1_TO_1"]),
-        "RESHAPE": lambda _, operands: [operands[0].reshape(tuple(operands[1]))],
+        "RESHAPE": _reshape,
         "REVERSE_SEQUENCE": _reverse_sequence,
         "REVERSE_V2": lambda _, operands: [np.flip(operands[0], _axes(operands[1]))],
         "RSQRT": _unary(lambda x: 1.0 / np.sqrt(x)),
@@ -270,11 +256,11 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "STRIDED_SLICE": _strided_slice,
         "SUB": _binary(np.subtract),
         "SUM": _reduction(np.sum),
-        "TANH": lambda _, operands: [np.tanh(operands[0])],
+        "TANH": _unary(np.tanh),
         "TILE": lambda _, operands: [np.tile(operands[0], tuple(operands[1]))],
         "TRANSPOSE": lambda _, operands: [operands[0].transpose(tuple(operands[1]))],
         "UNPACK": _unpack,
-        "ZEROS_LIKE": lambda _, operands: [np.zeros_like(operands[0])],
+        "ZEROS_LIKE": _unary(np.zeros_like),
     }
 )
 """The builtins that the evaluator knows."""

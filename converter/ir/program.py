@@ -111,9 +111,21 @@ class TfliteOp:
         return self.results[0].name if self.results else self.builtin
 
     @property
+    def code(self) -> str:
+        """What the op computes: the name of its builtin, or its custom code."""
+        return self.custom_code or self.builtin
+
+    @property
     def kind(self) -> str:
         """What the op is called in counts and messages: the builtin, or the custom code."""
         return self.builtin if self.custom_code is None else f"CUSTOM {self.custom_code}"
+
+    def operand(self, index: int) -> Value:
+        """Return an operand that the op always has. Raises ValueError if it is left out."""
+        value = self.operands[index] if index < len(self.operands) else None
+        if value is None:
+            raise ValueError(f"{self.name}: {self.kind} lacks operand {index}")
+        return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,9 +13,9 @@ def activate(emitter: Emitter, activation: Activation, x: Value) -> Value:
     return _EMITTERS[activation](emitter, x)
 
 
-def _op(builtin: str, options_type: str | None = None) -> Callable[[Emitter, Value], Value]:
+def _op(builtin: str) -> Callable[[Emitter, Value], Value]:
     def emit(emitter: Emitter, x: Value) -> Value:
-        return emitter.unary(builtin, x, builtin.lower(), options_type=options_type)
+        return emitter.unary(builtin, x, builtin.lower())
 
     return emit
 
@@ -47,20 +47,16 @@ def _selu(emitter: Emitter, x: Value) -> Value:
 
 def _softplus(emitter: Emitter, x: Value) -> Value:
     """max(x, 0) + log(1 + exp(-|x|)): exp never overflows."""
-    magnitude = emitter.unary("ABS", x, "abs", options_type="AbsOptions")
-    decayed = emitter.unary(
-        "EXP", emitter.multiply(magnitude, emitter.number(-1.0)), "exp", options_type="ExpOptions"
-    )
+    magnitude = emitter.unary("ABS", x, "abs")
+    decayed = emitter.unary("EXP", emitter.multiply(magnitude, emitter.number(-1.0)), "exp")
     tail = emitter.unary("LOG", emitter.add(decayed, emitter.number(1.0)), "log")
     return emitter.add(emitter.maximum(x, emitter.number(0.0)), tail, "softplus")
 
 
 def _softsign(emitter: Emitter, x: Value) -> Value:
     """x / (1 + |x|)."""
-    magnitude = emitter.unary("ABS", x, "abs", options_type="AbsOptions")
-    return emitter.binary(
-        "DIV", x, emitter.add(magnitude, emitter.number(1.0)), "softsign", options_type="DivOptions"
-    )
+    magnitude = emitter.unary("ABS", x, "abs")
+    return emitter.binary("DIV", x, emitter.add(magnitude, emitter.number(1.0)), "softsign")
 
 
 def _silu(emitter: Emitter, x: Value) -> Value:
@@ -101,7 +97,7 @@ def _soft_shrink(emitter: Emitter, x: Value) -> Value:
 
 def _hard_shrink(emitter: Emitter, x: Value) -> Value:
     """x where |x| > 1/2, else 0."""
-    magnitude = emitter.unary("ABS", x, "abs", options_type="AbsOptions")
+    magnitude = emitter.unary("ABS", x, "abs")
     is_large = emitter.less(emitter.number(0.5), magnitude, "is_large")
     return emitter.select(is_large, x, emitter.zeros_like(x), "hard_shrink")
 
@@ -137,8 +133,8 @@ _EMITTERS: Mapping[Activation, Callable[[Emitter, Value], Value]] = {
     Activation.SOFTPLUS: _softplus,
     Activation.SOFTSIGN: _softsign,
     Activation.SILU: _silu,
-    Activation.GELU: _op("GELU", "GeluOptions"),
-    Activation.EXPONENTIAL: _op("EXP", "ExpOptions"),
+    Activation.GELU: _op("GELU"),
+    Activation.EXPONENTIAL: _op("EXP"),
     Activation.KERAS2_HARD_SIGMOID: _ramp(0.2, "hard_sigmoid"),
     Activation.HARD_SHRINK: _hard_shrink,
     Activation.HARD_SILU: _hard_silu,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, TfliteOp, Value
+from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, Value, new_op
 from converter.lowering.fused import (
     ACTIVATIONS,
     lstm_options,
@@ -102,12 +102,6 @@ def _add_weights(
         operands[position + offset] = emitter.weights(f"{direction}/{name}", array)
 
 
-_OPTIONS_TYPES: Mapping[str, str] = {
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
-    "BIDIRECTIONAL_SEQUENCE_RNN": "BidirectionalSequenceRNNOptions",
-}
-
-
 def _append(
     builtin: str,
     operands: list[Value | None],
@@ -116,5 +110,4 @@ def _append(
     emitter: Emitter,
 ) -> None:
     """Append the op. Its two outputs stay apart: merged, the kernel is wrong for batch-major batches."""
-    given = {**options, "mergeOutputs": False}
-    emitter.ops.append(TfliteOp(builtin, tuple(operands), tuple(results), _OPTIONS_TYPES[builtin], given))
+    emitter.ops.append(new_op(builtin, operands, results, {**options, "mergeOutputs": False}))

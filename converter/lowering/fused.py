@@ -114,7 +114,6 @@ def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emi
         operands,
         op.output,
         lstm_options(op, cell),
-        options_type="UnidirectionalSequenceLSTMOptions",
     )
 
 
@@ -162,7 +161,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
     for position, (name, array) in rnn_weights(cell).items():
         operands[position] = emitter.weights(name, array)
     options = {"fusedActivationFunction": ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
-    emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options, options_type="SequenceRNNOptions")
+    emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options)
 
 
 def read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, TensorType, TfliteOp, Value
+from converter.ir import Graph, Names, TensorType, Value, new_op
 
 BLOCK = 20
 """Steps of the innermost loop: what each of them copies is this many outputs."""
@@ -164,8 +164,7 @@ class _Nest:
         results = {key: Value(emitter.name(f"{name}_{key}"), value.type) for key, value in start.items()}
         results |= into or {}
         options = {"condSubgraphIndex": condition, "bodySubgraphIndex": step}
-        carried = tuple(start.values())
-        emitter.ops.append(TfliteOp("WHILE", carried, tuple(results.values()), "WhileOptions", options))
+        emitter.ops.append(new_op("WHILE", [*start.values()], [*results.values()], options))
         return results
 
     def _graph(self, role: str, emitter: Emitter, inputs: Carried, outputs: list[Value]) -> int:
@@ -208,7 +207,7 @@ def _computed_rows(emitter: Emitter, time: Value) -> list[_Rows]:
     blocks = emitter.ceil_div(time, BLOCK, "blocks")
     count = emitter.maximum(emitter.ceil_div(time, LARGE, "large_blocks"), one)
     above = emitter.subtract(emitter.add(blocks, count), one)
-    each = emitter.binary("FLOOR_DIV", above, count, "blocks_of_each", options_type="FloorDivOptions")
+    each = emitter.binary("FLOOR_DIV", above, count, "blocks_of_each")
     larger = emitter.multiply(emitter.maximum(each, one), smallest, "large_block")
     whole = emitter.multiply(larger, count, "padded_time")
     return [_Rows(smallest, BLOCK), _Rows(larger, None), _Rows(whole, None)]

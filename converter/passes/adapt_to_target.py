@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, TfliteOp, Value
+from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, new_op
 from converter.targets import RULES, Rules, Target, direct_outputs
 
 
@@ -39,7 +39,7 @@ def _adapted(graph: Graph, rules: Rules) -> Graph:
 
 def _adapted_op(op: Op, rules: Rules, names: Names) -> Iterator[Op]:
     if isinstance(op, TfliteOp) and op.builtin == "SELECT" and "SELECT" not in rules.versions and _is_even(op):
-        yield replace(op, builtin="SELECT_V2", options_type="SelectV2Options", version=1)
+        yield new_op("SELECT_V2", op.operands, op.results)
     elif isinstance(op, TfliteOp) and _too_long(op, rules):
         yield from _tree(op, rules.concatenation_operands or len(op.operands), names)
     else:

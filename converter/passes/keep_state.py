@@ -32,6 +32,7 @@ from converter.ir import (
     TfliteOp,
     Value,
     dims,
+    new_op,
 )
 from converter.rules import Rule
 
@@ -57,7 +58,7 @@ def keep_state(program: Program) -> Program:
     names = program.main.names()
     names.update(Names(state.initial.name for state in kept))
     emitter = Emitter(RESET, names)
-    emitter.ops.append(TfliteOp("CALL_ONCE", (), (), "CallOnceOptions", {"initSubgraphIndex": reset}))
+    emitter.ops.append(new_op("CALL_ONCE", [], [], {"initSubgraphIndex": reset}))
     handles = {state.name: _handle(state.name, emitter) for state in kept}
     learned = [state for state in kept if _is_learned(state)]
     started = _handle(_free_name("started", handles), emitter) if learned else None
@@ -131,12 +132,12 @@ def _free_name(name: str, taken: Mapping[str, Value]) -> str:
 def _read(state: OpenState, handle: Value, started: Value | None, emitter: Emitter) -> None:
     """Emit a state's start: its variable, or what was learned as long as nothing has run."""
     if started is None:
-        emitter.op("READ_VARIABLE", [handle], state.initial, options_type="ReadVariableOptions")
+        emitter.op("READ_VARIABLE", [handle], state.initial)
         return
     kept = emitter.value(f"{state.name}_kept", state.initial, dims(state.initial))
-    emitter.op("READ_VARIABLE", [handle], kept, options_type="ReadVariableOptions")
+    emitter.op("READ_VARIABLE", [handle], kept)
     flag = Value(emitter.name("started_now"), TensorType(DType.FLOAT32, (1, 1)))
-    emitter.op("READ_VARIABLE", [started], flag, options_type="ReadVariableOptions")
+    emitter.op("READ_VARIABLE", [started], flag)
     has_started = emitter.less(emitter.number(0.5), flag, "has_started")
     emitter.select(has_started, kept, emitter.weights("learned", _start(state)), state.initial)
 
@@ -162,8 +163,8 @@ def _start(state: OpenState) -> Array:
 def _handle(name: str, emitter: Emitter) -> Value:
     handle = Value(emitter.name(f"{name}_handle"), TensorType(DType.RESOURCE, ()))
     options = {"container": "", "sharedName": name}
-    return emitter.op("VAR_HANDLE", [], handle, options, options_type="VarHandleOptions")
+    return emitter.op("VAR_HANDLE", [], handle, options)
 
 
 def _assign(handle: Value, value: Value, emitter: Emitter) -> None:
-    emitter.ops.append(TfliteOp("ASSIGN_VARIABLE", (handle, value), (), "AssignVariableOptions"))
+    emitter.ops.append(new_op("ASSIGN_VARIABLE", [handle, value], []))

@@ -23,6 +23,7 @@ from converter.ir import (
     Value,
     has,
     is_list_op,
+    new_op,
     rewire,
 )
 from converter.raising.condition import limits_of
@@ -350,7 +351,7 @@ def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raise
     else:
         index = operand(op, ArrayOperand.INDEX if op.custom_code in _ARRAY_READERS else ListOperand.INDEX)
         options = {"axis": 0, "batchDims": 0}
-        raised.readers[id(op)] = [TfliteOp("GATHER", (whole, index), (result,), "GatherOptions", options)]
+        raised.readers[id(op)] = [new_op("GATHER", [whole, index], [result], options)]
 
 
 _GATHERS = frozenset({"TensorArrayGatherV3", "TensorListGather"})

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.ir import Array, DType, Graph, TfliteOp, Value
+from converter.ir import Array, DType, Graph, TfliteOp, Value, fused_activation
 from converter.ir.evaluate import evaluate_graph
-from converter.ir.kernels import FUSED, fused_activation
+from converter.ir.kernels import FUSED
 from converter.recognition.forms import (
     Algebra,
     Form,

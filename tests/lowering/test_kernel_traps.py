@@ -381,7 +381,7 @@ def _behind_a_computed_shape() -> Program:
     x, same = tensor("x", None, None, 3), tensor("same", None, None, 3)
     emitter = Emitter("net", Names({"x", "same"}))
     parts = [emitter.dimension(x, 0), emitter.dimension(x, 1), emitter.integer(3)]
-    emitter.op("RESHAPE", [x, emitter.pack(parts, "sizes")], same, options_type="ReshapeOptions")
+    emitter.op("RESHAPE", [x, emitter.pack(parts, "sizes")], same)
     op = recurrence(lstm_cell(units=8), same)
     return Program(
         (Graph("main", (x,), (op.output,), (*emitter.ops, op)),), (Signature("serving_default", ("x",), ("y",)),)

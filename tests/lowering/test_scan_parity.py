@@ -134,7 +134,7 @@ def _one_twice_numpy(t, states, slices, invariants):
 def _reshaped(e, t, states, slices, invariants):
     """The size of the output is that of a RESHAPE: only running it tells."""
     result, halves = tensor("reshaped", None, 1), e.integers(-1, 1)
-    e.op("RESHAPE", [e.add(states[0], slices[0], "sum"), halves], result, options_type="ReshapeOptions")
+    e.op("RESHAPE", [e.add(states[0], slices[0], "sum"), halves], result)
     return [states[0]], [result]
 
 

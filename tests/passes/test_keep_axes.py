@@ -17,10 +17,10 @@ def tensordot(*, leading: tuple[int, ...] = (0, 1), last: int = 3, constant_shap
     """x [?, 4, 6] by a kernel [3, 6], then reshaped to the dimensions ``leading`` of x and ``last``."""
     x = tensor("x", None, 4, 6)
     emitter = Emitter("dense", Names({"x", "y"}))
-    shape = emitter.op("SHAPE", [x], tensor("shape", 3, dtype=DType.INT32), options_type="ShapeOptions")
+    shape = emitter.op("SHAPE", [x], tensor("shape", 3, dtype=DType.INT32))
     kept = tensor("kept", len(leading), dtype=DType.INT32)
     options = {"axis": 0, "batchDims": 0}
-    emitter.op("GATHER", [shape, emitter.integers(*leading)], kept, options, options_type="GatherOptions")
+    emitter.op("GATHER", [shape, emitter.integers(*leading)], kept, options)
     back: Value = emitter.integers(-1, 4, last)
     if not constant_shape:
         back = emitter.concatenation([kept, emitter.integers(last)], 0, "back")
@@ -31,7 +31,6 @@ def tensordot(*, leading: tuple[int, ...] = (0, 1), last: int = 3, constant_shap
         [matrix, constant("kernel", KERNEL), None],
         dense,
         {"keepNumDims": False},
-        options_type="FullyConnectedOptions",
     )
     y = emitter.op("RESHAPE", [dense, back], tensor("y", None, 4, 3))
     return Program((Graph("main", (x,), (y,), tuple(emitter.ops)),), (Signature("s", ("x",), ("y",)),))

@@ -78,9 +78,7 @@ class StepWriter:
             return e.multiply(e.add(half, e.number(1.0)), e.number(0.5))
         power = e.unary("EXP", e.unary("NEG", x, "negative"), "exp")
         one = e.number(1.0)
-        return e.binary(
-            "DIV", one, e.add(power, one), Value(e.name("quotient"), power.type), options_type="DivOptions"
-        )
+        return e.binary("DIV", one, e.add(power, one), Value(e.name("quotient"), power.type))
 
     def affine(self, x: Value, h: Value, gates: Sequence[Gate]) -> list[Value]:
         """The gates before their activations, in their order."""

@@ -1,0 +1,255 @@
+"""What the options and the constant operands of TFLite ops say. No other module reads options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from converter.ir.builtins import BUILTINS, UNKNOWN
+from converter.ir.program import TfliteOp
+from converter.ir.types import Value
+from converter.ir.versions import least_version
+
+Options = Mapping[str, object]
+
+ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
+"""The schema's ActivationFunctionType: each name at its number."""
+
+
+# --- making ops --------------------------------------------------------------------------------------------------
+
+
+def new_op(
+    builtin: str, operands: Sequence[Value | None], results: Sequence[Value], options: Options | None = None
+) -> TfliteOp:
+    """Return an op with the options table of its builtin, in the least version that has what it uses."""
+    given = dict(options or {})
+    version = least_version(builtin, operands, given)
+    table = BUILTINS.get(builtin, UNKNOWN).options
+    return TfliteOp(builtin, tuple(operands), tuple(results), table, given, version)
+
+
+def _with_options(op: TfliteOp, changed: Options) -> TfliteOp:
+    options = {**op.options, **changed}
+    version = max(op.version, least_version(op.builtin, op.operands, options))
+    return replace(op, options=options, version=version)
+
+
+def keeping_axes(op: TfliteOp) -> TfliteOp:
+    """Return a FULLY_CONNECTED whose result has all axes of x but the last."""
+    return _with_options(op, {"keepNumDims": True})
+
+
+def without_activation(op: TfliteOp) -> TfliteOp:
+    """Return ``op`` without its fused activation."""
+    return _with_options(op, {"fusedActivationFunction": 0})
+
+
+# --- single settings ---------------------------------------------------------------------------------------------
+
+
+def _integer(op: TfliteOp, name: str, default: int = 0) -> int:
+    return int(str(op.options.get(name, default)))
+
+
+def _number(op: TfliteOp, name: str, default: float = 0.0) -> float:
+    return float(str(op.options.get(name, default)))
+
+
+def _flag(op: TfliteOp, name: str) -> bool:
+    return bool(op.options.get(name, False))
+
+
+def _integers(op: TfliteOp, name: str) -> tuple[int, ...]:
+    vector = op.options.get(name)
+    return () if vector is None else tuple(int(number) for number in np.asarray(vector).reshape(-1))
+
+
+def fused_activation(op: TfliteOp) -> str:
+    """Return the name of the activation that ``op`` applies to its result, one of `ACTIVATIONS`."""
+    return ACTIVATIONS[_integer(op, "fusedActivationFunction")]
+
+
+def axis(op: TfliteOp) -> int:
+    """Return the axis of a CONCATENATION, PACK, UNPACK or GATHER; negative axes count from the last."""
+    return _integer(op, "axis")
+
+
+def has_batch_axes(op: TfliteOp) -> bool:
+    """Return whether a GATHER has indices of their own for each entry of its leading axes."""
+    return _integer(op, "batchDims") != 0
+
+
+def keeps_dims(op: TfliteOp) -> bool:
+    """Return whether a reduction keeps the axes that it reduces, with size one."""
+    return _flag(op, "keepDims")
+
+
+def squeezed_axes(op: TfliteOp) -> tuple[int, ...]:
+    """Return the axes that a SQUEEZE drops; none stands for all of size one."""
+    return _integers(op, "squeezeDims")
+
+
+def new_shape(op: TfliteOp) -> tuple[int, ...]:
+    """Return the shape that a RESHAPE of one operand gives; one size may be -1, the rest then decides."""
+    return _integers(op, "newShape")
+
+
+def adjoints(op: TfliteOp) -> tuple[bool, bool]:
+    """Return whether a BATCH_MATMUL transposes the last two axes of its first, and of its second operand."""
+    return _flag(op, "adjX"), _flag(op, "adjY")
+
+
+def reversed_axes(op: TfliteOp) -> tuple[int, int]:
+    """Return the axis along which a REVERSE_SEQUENCE reverses, and the axis of the rows that have lengths."""
+    return _integer(op, "seqDim"), _integer(op, "batchDim")
+
+
+def is_exclusive(op: TfliteOp) -> bool:
+    """Return whether a CUMSUM leaves each element out of its own sum."""
+    return _flag(op, "exclusive")
+
+
+def is_reverse(op: TfliteOp) -> bool:
+    """Return whether a CUMSUM adds up from the end."""
+    return _flag(op, "reverse")
+
+
+def is_approximate(op: TfliteOp) -> bool:
+    """Return whether a GELU is the approximation by tanh."""
+    return _flag(op, "approximate")
+
+
+def slope(op: TfliteOp) -> float:
+    """Return the factor of a LEAKY_RELU below zero."""
+    return _number(op, "alpha")
+
+
+def beta(op: TfliteOp) -> float:
+    """Return what a SOFTMAX multiplies its operand by."""
+    return _number(op, "beta", 1.0)
+
+
+def is_time_major(op: TfliteOp) -> bool:
+    """Return whether the first axis of a fused recurrent op's sequences is time."""
+    return _flag(op, "timeMajor")
+
+
+# --- constant operands -------------------------------------------------------------------------------------------
+
+
+def integers(value: Value | None) -> tuple[int, ...] | None:
+    """Return the elements of a constant of integers; None for anything that is no constant."""
+    return None if value is None or value.data is None else tuple(int(number) for number in value.data.reshape(-1))
+
+
+def permutation(op: TfliteOp) -> tuple[int, ...] | None:
+    """Return the axes of x in the order in which a TRANSPOSE puts them; None if that is computed."""
+    return integers(op.operand(1))
+
+
+def axes(op: TfliteOp) -> tuple[int, ...] | None:
+    """Return along which axes a reduction, REVERSE_V2, EXPAND_DIMS or CUMSUM works; None if they are computed."""
+    return integers(op.operand(1))
+
+
+# --- graphs ------------------------------------------------------------------------------------------------------
+
+
+def graphs(op: TfliteOp) -> Iterator[tuple[str, int]]:
+    """Yield the options of ``op`` that are numbers of graphs, each with its name."""
+    for name, setting in op.options.items():
+        if (name == "subgraph" or name.endswith("SubgraphIndex")) and isinstance(setting, int) and setting >= 0:
+            yield name, setting
+
+
+def with_graphs(op: TfliteOp, numbers: Mapping[int, int]) -> TfliteOp:
+    """Return ``op`` with the numbers of graphs replaced by new ones."""
+    changed = {name: numbers[number] for name, number in graphs(op)}
+    return _with_options(op, changed) if changed else op
+
+
+def loop_graphs(op: TfliteOp) -> tuple[int, int]:
+    """Return the numbers of the graphs that are the condition and the body of a WHILE."""
+    return _integer(op, "condSubgraphIndex"), _integer(op, "bodySubgraphIndex")
+
+
+# --- ops with many settings --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FullyConnected:
+    """``activation(x weights^T + bias)``, weights [units, depth].
+
+    If it ``keeps_axes``, the result has the axes of x, with units in place of the last; else x counts as a matrix
+    [rows, depth]. Weights that are ``shuffled`` are in an order of the kernel's own.
+    """
+
+    x: Value
+    weights: Value
+    bias: Value | None
+    activation: str
+    keeps_axes: bool
+    shuffled: bool
+
+    @classmethod
+    def of(cls, op: TfliteOp) -> FullyConnected:
+        """Return what a FULLY_CONNECTED says."""
+        bias = op.operands[2] if len(op.operands) > 2 else None
+        shuffled = _integer(op, "weightsFormat") != 0
+        return cls(op.operand(0), op.operand(1), bias, fused_activation(op), _flag(op, "keepNumDims"), shuffled)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StridedSlice:
+    """``x[begin:end:strides]``, one entry per axis; the last axes have none and are whole.
+
+    An open begin or end is that of x, whatever the operand says. A dropped axis gives its one element at begin.
+    ``is_plain`` says that there is nothing else: no ellipsis, no new axis, no end that counts from begin.
+    """
+
+    x: Value
+    begin: Value
+    end: Value
+    strides: Value
+    is_plain: bool
+    _open_begins: int
+    _open_ends: int
+    _dropped: int
+
+    @classmethod
+    def of(cls, op: TfliteOp) -> StridedSlice:
+        """Return what a STRIDED_SLICE says."""
+        plain = not (_integer(op, "ellipsisMask") or _integer(op, "newAxisMask") or _flag(op, "offset"))
+        begins, ends, dropped = (_integer(op, name) for name in ("beginMask", "endMask", "shrinkAxisMask"))
+        x, begin, end, strides = (op.operand(index) for index in range(4))
+        return cls(x, begin, end, strides, plain, begins, ends, dropped)
+
+    def has_open_begin(self, axis: int) -> bool:
+        """Return whether the slice begins where the axis does."""
+        return bool(self._open_begins & 1 << axis)
+
+    def has_open_end(self, axis: int) -> bool:
+        """Return whether the slice ends where the axis does."""
+        return bool(self._open_ends & 1 << axis)
+
+    def drops(self, axis: int) -> bool:
+        """Return whether the result does not have the axis."""
+        return bool(self._dropped & 1 << axis)
+
+    def is_whole(self, axis: int) -> bool:
+        """Return whether both ends of the axis are open."""
+        return self.has_open_begin(axis) and self.has_open_end(axis)
+
+    @property
+    def dropped_axis(self) -> int | None:
+        """The axis that is dropped, if it is just one."""
+        mask = self._dropped
+        return mask.bit_length() - 1 if mask and not mask & (mask - 1) else None
+
+    @property
+    def has_unit_strides(self) -> bool:
+        """Whether nothing is skipped, on any axis."""
+        return set(integers(self.strides) or (0,)) == {1}
