@@ -16,15 +16,11 @@ class TfliteRnnError(Exception):
 
 
 class SourceError(TfliteRnnError):
-    """The model to convert cannot be read, or is not of a kind this tool converts."""
+    """A model cannot be read (it is missing, damaged, or of another kind than expected), or has no such part."""
 
 
 class OptionError(TfliteRnnError, ValueError):
     """An option has a value that it cannot have, whatever the model is."""
-
-
-class ModelFileError(TfliteRnnError):
-    """A ``.tflite`` file is missing, damaged or not a TFLite flatbuffer at all."""
 
 
 class InvalidProgramError(TfliteRnnError):

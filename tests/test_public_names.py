@@ -40,10 +40,11 @@ FUNCTIONS = [
 COMPILER = [
     "ConversionError",
     "Converted",
-    "ModelFileError",
+    "OptionError",
     "ParityReport",
     "Rejection",
     "Report",
+    "Rule",
     "SourceError",
     "TfliteRnnError",
     "check",

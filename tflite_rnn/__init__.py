@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from converter.convert import Converted, convert
     from converter.errors import (
         ConversionError,
-        ModelFileError,
+        OptionError,
         Rejection,
         SourceError,
         TfliteRnnError,
     )
     from converter.report import Report
+    from converter.rules import Rule
     from tflite_rnn import nn, runtime, testing
     from tflite_rnn.checking import check
     from tflite_rnn.nn import (
@@ -76,12 +77,13 @@ _HOME = {
     "LSTMCell": "tflite_rnn.nn",
     "LSTMStateTuple": "tflite_rnn.nn",
     "LayerNormBasicLSTMCell": "tflite_rnn.nn",
-    "ModelFileError": "converter.errors",
     "MultiRNNCell": "tflite_rnn.nn",
+    "OptionError": "converter.errors",
     "ParityReport": "tflite_rnn.runtime",
     "Rejection": "converter.errors",
     "Report": "converter.report",
     "ResidualWrapper": "tflite_rnn.nn",
+    "Rule": "converter.rules",
     "SourceError": "converter.errors",
     "TFLiteLSTMCell": "tflite_rnn.nn",
     "TfLiteRNNCell": "tflite_rnn.nn",
@@ -112,12 +114,13 @@ __all__ = [
     "LSTMCell",
     "LSTMStateTuple",
     "LayerNormBasicLSTMCell",
-    "ModelFileError",
     "MultiRNNCell",
+    "OptionError",
     "ParityReport",
     "Rejection",
     "Report",
     "ResidualWrapper",
+    "Rule",
     "SourceError",
     "TFLiteLSTMCell",
     "TfLiteRNNCell",

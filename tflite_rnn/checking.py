@@ -104,7 +104,7 @@ def check(
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a model given as a conversion, as bytes or as a path. Raises ModelFileError."""
+    """Return the bytes of a model given as a conversion, as bytes or as a path. Raises SourceError."""
     if isinstance(model, Converted):
         return model.model
     return model if isinstance(model, bytes) else read_file(Path(model))

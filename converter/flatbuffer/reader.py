@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import InvalidProgramError, ModelFileError
+from converter.errors import InvalidProgramError, SourceError
 from converter.flatbuffer.schema import BUILTIN_NAMES, DTYPES, IDENTIFIER, schema
 from converter.ir import Array, DType, Graph, Names, Op, Program, Signature, TensorType, TfliteOp, Value, verify
 
@@ -26,26 +26,26 @@ _DAMAGE = (
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of the model file at ``path``; ModelFileError if it cannot be read."""
+    """Return the content of the model file at ``path``; SourceError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot read the model: {error.strerror or error}") from error
+        raise SourceError(f"{path}: cannot read the model: {error.strerror or error}") from error
 
 
 def read_model(data: bytes, *, source: str = "model") -> Program:
     """Return the program in the flatbuffer ``data``.
 
-    Raises ModelFileError, naming ``source``, if the bytes are no TFLite flatbuffer or are damaged.
+    Raises SourceError, naming ``source``, if the bytes are no TFLite flatbuffer or are damaged.
     """
     if data[4:8] != IDENTIFIER:
-        raise ModelFileError(
+        raise SourceError(
             f"{source}: not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, a .tflite has {IDENTIFIER!r} there"
         )
     try:
         return verify(_program(schema.ModelT.InitFromPackedBuf(data, 0)), after="reading")
     except _DAMAGE as error:
-        raise ModelFileError(
+        raise SourceError(
             f"{source}: damaged or truncated TFLite model ({len(data)} bytes): {error}; get the file again"
         ) from error
 

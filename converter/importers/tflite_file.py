@@ -64,7 +64,7 @@ class TfliteFile:
 
 
 def load_tflite(path: Path) -> TfliteFile:
-    """Return the model in a ``.tflite``. Raises ModelFileError if it is damaged or no model at all."""
+    """Return the model in a ``.tflite``. Raises SourceError if it is damaged or no model at all."""
     data = read_file(path)
     signature = read_model(data, source=str(path)).signature
     return TfliteFile(str(path), data, signature.inputs, signature.outputs)

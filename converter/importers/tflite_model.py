@@ -44,7 +44,7 @@ def import_tflite(data: bytes, *, source: str, signature: Signature | None = Non
 
     ``signature`` names inputs and outputs, in their order, where the file itself does not.
 
-    Raises ModelFileError if the bytes are no model, ConversionError if a marked op cannot be expressed: a weight
+    Raises SourceError if the bytes are no model, ConversionError if a marked op cannot be expressed: a weight
     that is not a constant, a floating-point type other than float32, an option the IR does not know.
     """
     program = read_model(data, source=source)

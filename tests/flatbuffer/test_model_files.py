@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_program
-from converter.errors import InvalidProgramError, ModelFileError
+from converter.errors import InvalidProgramError, SourceError
 from converter.flatbuffer import build_model, read_file, read_model
 from converter.ir import DType, Graph, Program, Signature, TensorType, TfliteOp, Value, constant, format_program
 from tests.programs import lstm_cell, rnn_cell, stack, tensor
@@ -88,7 +88,7 @@ def test_an_option_that_the_schema_lacks_is_an_error() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"short", b"PK\x03\x04 a zip file", bytes(1000), b"TFL3"])
 def test_bytes_of_another_kind_are_refused(data: bytes) -> None:
-    with pytest.raises(ModelFileError, match=r"file\.tflite: not a TFLite model"):
+    with pytest.raises(SourceError, match=r"file\.tflite: not a TFLite model"):
         read_model(data, source="file.tflite")
 
 
@@ -96,7 +96,7 @@ def refusal(data: bytes) -> str | None:
     """Read ``data``; return the words of its refusal. Any other exception than the documented one gets out."""
     try:
         read_model(data)
-    except ModelFileError as error:
+    except SourceError as error:
         return str(error)
     return None
 
@@ -120,5 +120,5 @@ def test_every_flipped_byte_is_refused_or_read() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"nowhere\.tflite: cannot read the model: No such file"):
+    with pytest.raises(SourceError, match=r"nowhere\.tflite: cannot read the model: No such file"):
         read_file(tmp_path / "nowhere.tflite")

@@ -196,7 +196,7 @@ def test_a_cut_off_file_is_named(graph: Path, tmp_path: Path) -> None:
         rnn.convert(path)
     path = tmp_path / "cut.tflite"
     path.write_bytes(rnn.convert(graph, **TOLD).model[:-1000])
-    with pytest.raises(rnn.ModelFileError, match="damaged or truncated"):
+    with pytest.raises(rnn.SourceError, match="damaged or truncated"):
         rnn.convert(path)
 
 
