@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
@@ -14,17 +13,16 @@ from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
 from converter.ir import Bidirectional, Program, TfliteOp, verify
 from converter.lowering import lower
-from converter.options import AUTO, ConvertOptions, SourceOptions, StatePolicy
+from converter.opening import import_source, open_source
+from converter.options import ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
-from converter.sources import import_source, open_source
 from converter.targets import RULES, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
-UNTOLD = SourceOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,74 +40,18 @@ class Converted:
         return target
 
 
-def convert(
-    source: Any,
-    *,
-    lowering: str = AUTO,
-    state: str = "stateless",
-    target: str = "litert",
-    pair_directions: bool = True,
-    rename: Mapping[str, str] | None = None,
-    signature_key: str | None = None,
-    source_format: str = AUTO,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    input_shapes: Mapping[str, Sequence[int | None]] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    custom_objects: Mapping[str, Any] | None = None,
-    safe_mode: bool = True,
-) -> Converted:
-    """Compile ``source`` to a ``.tflite`` of builtin ops only.
+def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Converted:
+    """Compile a source, or what stands for one; see `converter.sources`.
 
-    Args:
-        source: a ``tf.function`` with an input signature, a concrete function, a model of Keras 3 or tf_keras,
-            or a path: the directory of a SavedModel, a ``.keras`` or ``.h5`` file, the ``.pb`` of a frozen graph
-            of TensorFlow 1, or a ``.tflite`` that holds loops.
-        lowering: ``"auto"`` lowers each recurrence built by ``dynamic_rnn`` to a fused op where that is exact, and
-            to a loop of builtin ops where it is not; ``"fused"`` or ``"while"`` insists on one form, and
-            ``"unrolled"`` writes all steps out one after another, if their number is fixed.
-        state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
-            ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
-            so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
-            invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
-        target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
-            ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
-            ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
-        pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
-            both directions, where that is exact; two ops otherwise.
-        rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
-        signature_key: which signature of a SavedModel; its ``serving_default`` or only one if not given.
-        source_format: what a path holds: ``"saved_model"``, ``"keras"``, ``"frozen_graph"`` or ``"tflite"``;
-            ``"auto"`` looks.
-        inputs: the nodes that are the inputs of a frozen graph; the placeholders it needs if not given.
-        outputs: the nodes that are its outputs; the one node that nothing reads if not given.
-        input_shapes: shapes of inputs, None where a size is known only when the model runs, as in
-            ``{"x": (1, None, 80)}``; as in the source if not given. Streaming needs a fixed batch, some targets
-            need all sizes fixed.
-        constants: numbers for placeholders that are to be no inputs, as in ``{"keep_prob": 1.0}``.
-        custom_objects: classes and functions that a Keras file names, as for Keras' ``load_model``.
-        safe_mode: refuse a Keras file that brings its own code (Lambda layers), instead of running it.
-
-    Unless it is streamed, no state survives an invoke: equal inputs give equal outputs, whatever ran before. Equal
-    sources give equal bytes.
-
-    Raises:
-        SourceError: the source cannot be read, or is of no kind that this tool converts.
-        ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
+    Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
-    options = ConvertOptions.parse(
-        lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
-    )
-    told = SourceOptions(
-        source_format, signature_key, inputs, outputs, input_shapes, constants, custom_objects, safe_mode
-    )
-    opened = open_source(source, told)
-    converted = _compile_source(opened, options)
+    opened = open_source(source)
+    converted = _compile(opened, options)
     notes = opened.notes if options.state is StatePolicy.STATELESS else ()
     return replace(converted, report=replace(converted.report, notes=notes))
 
 
-def _compile_source(source: Source, options: ConvertOptions) -> Converted:
+def _compile(source: Source, options: ConvertOptions) -> Converted:
     try:
         return compile_program(import_source(source, keep_lists=True), options)
     except ConversionError as refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,7 +11,6 @@ from converter.ir import Lowering
 from converter.targets import TARGETS, Target
 
 AUTO = "auto"
-SOURCE_FORMATS = (AUTO, "saved_model", "keras", "frozen_graph", "tflite")
 LOWERINGS = (AUTO, *(lowering.value for lowering in Lowering))
 
 
@@ -29,31 +28,6 @@ class StatePolicy(Enum):
 
 
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SourceOptions:
-    """How to read a source: what `converter.convert.convert` is told about it. None says nothing."""
-
-    source_format: str = AUTO
-    signature_key: str | None = None
-    inputs: Sequence[str] | None = None
-    outputs: Sequence[str] | None = None
-    input_shapes: Mapping[str, Sequence[int | None]] | None = None
-    constants: Mapping[str, object] | None = None
-    custom_objects: Mapping[str, object] | None = None
-    safe_mode: bool = True
-
-    def __post_init__(self) -> None:
-        if self.source_format not in SOURCE_FORMATS:
-            known = ", ".join(SOURCE_FORMATS)
-            raise OptionError(f"source_format is {self.source_format!r}; expected one of {known}")
-
-    @property
-    def of_graphs(self) -> tuple[str, ...]:
-        """The names of the options that were given and say something about graphs only."""
-        names = ("inputs", "outputs", "constants")
-        return tuple(name for name in names if getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +63,15 @@ class ConvertOptions:
         ):
             if word not in words:
                 raise OptionError(f"{option} is {word!r}; expected one of {', '.join(words)}")
+        if not isinstance(pair_directions, bool):
+            raise OptionError(f"pair_directions is {pair_directions!r}; expected True or False")
+        if rename is not None and not _are_renames(rename):
+            raise OptionError(f'rename is {rename!r}; expected new names by old ones, as in {{"output_0": "y"}}')
         form = None if lowering == AUTO else Lowering(lowering)
         return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))
+
+
+def _are_renames(rename: object) -> bool:
+    return isinstance(rename, Mapping) and all(
+        isinstance(name, str) and name for pair in rename.items() for name in pair
+    )

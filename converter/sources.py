@@ -1,91 +1,229 @@
-"""Opening a source: which importer reads it, and what is told about it to which."""
+"""Sources: the kinds of model that can be converted, each with what must be known to read it.
+
+Making one checks its options and reads nothing; `converter.opening` reads it. A plain path, function or Keras
+model stands for the source of its kind, see `as_source`.
+"""
 
 from __future__ import annotations
 
 import os
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from converter.errors import ConversionError, Rejection, SourceError
-from converter.importers.frozen_graph import load_frozen_graph
-from converter.importers.keras import from_keras_model, is_keras_model, load_keras_file
-from converter.importers.saved_model import load_function
-from converter.importers.source import FROZEN_GRAPH, KERAS, TFLITE, Source, format_of
-from converter.importers.tf_function import FlatFunction, flatten_function
-from converter.importers.tflite_file import load_tflite
-from converter.ir import Program, TfliteOp
-from converter.options import AUTO, SourceOptions
-from converter.rules import Rule
+from converter.errors import OptionError, SourceError
+from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE, format_of
 
-UNTOLD = SourceOptions()
+StrPath: TypeAlias = str | os.PathLike[str]
+InputShapes: TypeAlias = Mapping[str, Sequence[int | None]]
+"""Sizes of inputs by name, None where a size stays open, as in ``{"x": (1, None, 80)}``."""
 
 
-def open_source(source: Any, told: SourceOptions = UNTOLD) -> Source:
-    """Return the model that ``source`` (see `converter.convert.convert`) stands for.
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedModel:
+    """The directory of a SavedModel of any origin.
 
-    Raises SourceError if it cannot be read, or if what is told about it is about sources of another kind;
-    ConversionError for a Keras model of another precision than float32.
+    ``signature_key`` names one of its signatures: by default ``serving_default``, or the only one.
+    ``input_shapes`` gives sizes to dimensions of inputs that the model leaves open, None to those that stay open:
+    ``{"x": (1, None, 80)}``. Raises OptionError if an option has another form.
     """
-    if isinstance(source, FlatFunction):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), told)
-    _refuse_graph_options(told, "the source")
-    function = from_keras_model(source) if is_keras_model(source) else flatten_function(source)
-    return function.with_shapes(told.input_shapes or {})
+
+    path: StrPath
+    _: KW_ONLY
+    signature_key: str | None = None
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        _check_path(self, self.path)
+        _check(self, "signature_key", self.signature_key, str | None, "the name of a signature")
+        _check_shapes(self, self.input_shapes)
 
 
-def _open_path(path: Path, told: SourceOptions) -> Source:
-    found = format_of(path) if told.source_format == AUTO else told.source_format
-    if found == FROZEN_GRAPH:
-        return load_frozen_graph(
-            path,
-            inputs=told.inputs,
-            outputs=told.outputs,
-            input_shapes=told.input_shapes,
-            constants=told.constants,
-        )
-    _refuse_graph_options(told, str(path))
-    if found == TFLITE:
-        return _open_tflite(path, told)
-    if found == KERAS:
-        function = load_keras_file(path, custom_objects=told.custom_objects, safe_mode=told.safe_mode)
-    else:
-        function = load_function(path, signature_key=told.signature_key)
-    return function.with_shapes(told.input_shapes or {})
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenGraph:
+    """The ``.pb`` file of a frozen graph of TensorFlow 1.
+
+    ``inputs`` and ``outputs`` name the nodes that become inputs and outputs of the file: by default the
+    placeholders that the outputs need, and the one node that nothing reads. ``constants`` gives numbers to
+    placeholders that are not to be inputs: ``{"keep_prob": 1.0}``. ``input_shapes`` as for `SavedModel`. Raises
+    OptionError if an option has another form.
+    """
+
+    path: StrPath
+    _: KW_ONLY
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+    constants: Mapping[str, Any] | None = None
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        _check_path(self, self.path)
+        _check_names(self, "inputs", self.inputs)
+        _check_names(self, "outputs", self.outputs)
+        _check_keys(self, "constants", self.constants, '{"keep_prob": 1.0}')
+        _check_shapes(self, self.input_shapes)
 
 
-def _open_tflite(path: Path, told: SourceOptions) -> Source:
-    if told.input_shapes:
-        raise SourceError(f"{path}: the shapes of a .tflite are its own; give input_shapes when it is made")
-    return load_tflite(path)
+@dataclass(frozen=True, slots=True, eq=False)
+class KerasFile:
+    """A ``.keras`` or HDF5 file of Keras 3 or Keras 2.
+
+    ``custom_objects`` gives the classes and functions that the file names, as for Keras' ``load_model``; they are
+    trusted. With ``safe_mode`` a file that brings code of its own (Lambda layers) is refused instead of run.
+    ``input_shapes`` as for `SavedModel`. Raises OptionError if an option has another form.
+    """
+
+    path: StrPath
+    _: KW_ONLY
+    custom_objects: Mapping[str, Any] | None = None
+    safe_mode: bool = True
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        _check_path(self, self.path)
+        _check_keys(self, "custom_objects", self.custom_objects, '{"MyLayer": MyLayer}')
+        _check(self, "safe_mode", self.safe_mode, bool, "True or False")
+        _check_shapes(self, self.input_shapes)
 
 
-def _refuse_graph_options(told: SourceOptions, what: str) -> None:
-    if told.of_graphs:
-        raise SourceError(
-            f"{what} is no frozen graph: {', '.join(told.of_graphs)} say something about frozen graphs only"
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class TfliteModel:
+    """A ``.tflite`` in which loops were left, by its path or its bytes.
+
+    ``input_shapes`` as for `SavedModel`; sizes that were fixed when the file was made cannot be changed. Raises
+    OptionError if an option has another form.
+    """
+
+    model: StrPath | bytes
+    _: KW_ONLY
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "model", self.model, bytes | str | os.PathLike, "the path or the bytes of a .tflite")
+        _check_shapes(self, self.input_shapes)
 
 
-def import_source(source: Source, *, keep_lists: bool = True) -> Program:
-    """Return the program of a source; see `Source.to_program`. Raises ConversionError."""
-    program = source.to_program(keep_lists=keep_lists)
-    _refuse_variables(program)
-    return program
+@dataclass(frozen=True, slots=True, eq=False)
+class KerasModel:
+    """A live model of Keras 3 or tf_keras, at inference.
+
+    ``input_shapes`` as for `SavedModel`. Raises OptionError if it is not a model, or an option has another form.
+    """
+
+    model: Any
+    _: KW_ONLY
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_keras_model(self.model):
+            _refuse(self, "model", self.model, "a model of Keras 3 or tf_keras")
+        _check_shapes(self, self.input_shapes)
 
 
-def _refuse_variables(program: Program) -> None:
-    """Raise ConversionError if TFLiteConverter left a weight as a variable: nothing would set it in the file."""
-    rejections = [
-        Rejection(
-            Rule.CONSTANT_WEIGHTS,
-            op.name,
-            "a variable of the model is no constant, because the model changes it while it runs",
-            "convert the model at inference, with variables that it only reads",
-        )
-        for op in program.ops()
-        if isinstance(op, TfliteOp) and op.builtin == "VAR_HANDLE"
-    ]
-    if rejections:
-        raise ConversionError("the model keeps something from one run to the next", rejections)
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A ``tf.function`` with an input signature, or a concrete function.
+
+    ``input_shapes`` as for `SavedModel`. Raises OptionError if it is not a function, or an option has another
+    form.
+    """
+
+    function: Any
+    _: KW_ONLY
+    input_shapes: InputShapes | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            _refuse(
+                self, "function", self.function, "a tf.function with an input_signature, or a concrete function"
+            )
+        _check_shapes(self, self.input_shapes)
+
+
+AnySource: TypeAlias = SavedModel | FrozenGraph | KerasFile | TfliteModel | KerasModel | Function
+
+
+def as_source(given: object) -> AnySource:
+    """Return the source that ``given`` is, or stands for: the kind of a path is told by what is there.
+
+    Raises SourceError if a path holds none of the kinds, or ``given`` is something else.
+    """
+    if isinstance(given, AnySource):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return _AT_PATHS[format_of(Path(given))](given)
+    if isinstance(given, bytes):
+        return TfliteModel(given)
+    if _is_keras_model(given):
+        return KerasModel(given)
+    if callable(given):
+        return Function(given)
+    raise SourceError(
+        f"expected a model to read, got {_shown(given)}; give a path, a tf.function, a Keras model, or a source "
+        "such as SavedModel(path)"
+    )
+
+
+_AT_PATHS: Mapping[str, type[SavedModel | FrozenGraph | KerasFile | TfliteModel]] = {
+    SAVED_MODEL: SavedModel,
+    FROZEN_GRAPH: FrozenGraph,
+    KERAS: KerasFile,
+    TFLITE: TfliteModel,
+}
+
+
+def _is_keras_model(given: object) -> bool:
+    from converter.importers.keras import is_keras_model
+
+    return is_keras_model(given)
+
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+
+def _check(source: object, option: str, value: object, kind: Any, expected: str) -> None:
+    if not isinstance(value, kind):
+        _refuse(source, option, value, expected)
+
+
+def _check_path(source: object, path: object) -> None:
+    _check(source, "path", path, str | os.PathLike, "a path (str or os.PathLike)")
+
+
+def _check_names(source: object, option: str, names: object) -> None:
+    if names is None:
+        return
+    is_list = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+    if not is_list or not _are_names(names):
+        _refuse(source, option, names, 'a list of names, as in ["probs"]')
+
+
+def _check_keys(source: object, option: str, entries: object, example: str) -> None:
+    if entries is not None and not (isinstance(entries, Mapping) and _are_names(entries)):
+        _refuse(source, option, entries, f"a mapping from names, as in {example}")
+
+
+def _are_names(names: Any) -> bool:
+    return all(isinstance(name, str) and name for name in names)
+
+
+def _check_shapes(source: object, shapes: InputShapes | None) -> None:
+    _check_keys(source, "input_shapes", shapes, '{"x": (1, None, 80)}')
+    for name, shape in (shapes or {}).items():
+        option = f"input_shapes[{name!r}]"
+        if isinstance(shape, str | bytes) or not isinstance(shape, Sequence):
+            _refuse(source, option, shape, "a list of sizes, None where a size stays open")
+        for size in shape:
+            if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+                _refuse(source, option, size, "sizes of at least 1, None where a size stays open")
+
+
+def _refuse(source: object, option: str, value: object, expected: str) -> None:
+    raise OptionError(f"{type(source).__name__}: {option}: expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)

@@ -37,6 +37,7 @@ FUNCTIONS = [
     "static_bidirectional_rnn",
     "static_rnn",
 ]
+SOURCES = ["FrozenGraph", "Function", "KerasFile", "KerasModel", "SavedModel", "TfliteModel"]
 COMPILER = [
     "ConversionError",
     "Converted",
@@ -54,7 +55,7 @@ MODULES = ["nn", "runtime", "testing"]
 
 
 def test_the_public_names_are_these():
-    assert sorted(tflite_rnn.__all__) == sorted([*CELLS, *FUNCTIONS, *COMPILER, *MODULES])
+    assert sorted(tflite_rnn.__all__) == sorted([*CELLS, *FUNCTIONS, *SOURCES, *COMPILER, *MODULES])
     assert sorted(nn.__all__) == sorted([*CELLS, *FUNCTIONS, "RNNCell", "lite"])
 
 
@@ -102,7 +103,7 @@ def test_every_cell_documents_its_arguments_and_its_step(name):
     assert "batch" in inspect.getdoc(cell.call) or "step" in inspect.getdoc(cell.call)
 
 
-@pytest.mark.parametrize("name", COMPILER)
+@pytest.mark.parametrize("name", [*SOURCES, *COMPILER])
 def test_the_rest_of_the_package_is_documented(name):
     assert len(inspect.getdoc(getattr(tflite_rnn, name)).split()) > 5
     if name in {"check", "convert"}:

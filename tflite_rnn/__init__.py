@@ -28,7 +28,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from converter.convert import Converted, convert
+    from converter.convert import Converted
     from converter.errors import (
         ConversionError,
         OptionError,
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     )
     from converter.report import Report
     from converter.rules import Rule
+    from converter.sources import FrozenGraph, Function, KerasFile, KerasModel, SavedModel, TfliteModel
     from tflite_rnn import nn, runtime, testing
     from tflite_rnn.checking import check
+    from tflite_rnn.conversion import convert
     from tflite_rnn.nn import (
         BasicLSTMCell,
         BasicRNNCell,
@@ -73,7 +75,11 @@ _HOME = {
     "CudnnCompatibleGRUCell": "tflite_rnn.nn",
     "DeviceWrapper": "tflite_rnn.nn",
     "DropoutWrapper": "tflite_rnn.nn",
+    "FrozenGraph": "converter.sources",
+    "Function": "converter.sources",
     "GRUCell": "tflite_rnn.nn",
+    "KerasFile": "converter.sources",
+    "KerasModel": "converter.sources",
     "LSTMCell": "tflite_rnn.nn",
     "LSTMStateTuple": "tflite_rnn.nn",
     "LayerNormBasicLSTMCell": "tflite_rnn.nn",
@@ -84,13 +90,15 @@ _HOME = {
     "Report": "converter.report",
     "ResidualWrapper": "tflite_rnn.nn",
     "Rule": "converter.rules",
+    "SavedModel": "converter.sources",
     "SourceError": "converter.errors",
     "TFLiteLSTMCell": "tflite_rnn.nn",
     "TfLiteRNNCell": "tflite_rnn.nn",
+    "TfliteModel": "converter.sources",
     "TfliteRnnError": "converter.errors",
     "bidirectional_dynamic_rnn": "tflite_rnn.nn.lite",
     "check": "tflite_rnn.checking",
-    "convert": "converter.convert",
+    "convert": "tflite_rnn.conversion",
     "dynamic_rnn": "tflite_rnn.nn.lite",
     "nn": "tflite_rnn.nn",
     "raw_rnn": "tflite_rnn.nn",
@@ -110,7 +118,11 @@ __all__ = [
     "CudnnCompatibleGRUCell",
     "DeviceWrapper",
     "DropoutWrapper",
+    "FrozenGraph",
+    "Function",
     "GRUCell",
+    "KerasFile",
+    "KerasModel",
     "LSTMCell",
     "LSTMStateTuple",
     "LayerNormBasicLSTMCell",
@@ -121,9 +133,11 @@ __all__ = [
     "Report",
     "ResidualWrapper",
     "Rule",
+    "SavedModel",
     "SourceError",
     "TFLiteLSTMCell",
     "TfLiteRNNCell",
+    "TfliteModel",
     "TfliteRnnError",
     "bidirectional_dynamic_rnn",
     "check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +14,11 @@ import numpy as np
 from converter.convert import Converted
 from converter.flatbuffer import read_file, read_model
 from converter.importers.keras import is_keras_model
-from converter.importers.source import FROZEN_GRAPH, format_of
 from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value
-from converter.options import AUTO, SourceOptions
-from converter.sources import open_source
+from converter.opening import open_in_tensorflow
+from converter.sources import FrozenGraph, TfliteModel, as_source
+from tflite_rnn.reference import open_tflite
 from tflite_rnn.runtime import (
     CheckError,
     ParityReport,
@@ -36,71 +37,62 @@ _FUSED = ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
 
 
 def check(
-    converted: Converted | bytes | str | os.PathLike[str],
-    against: Any,
+    model: Converted | bytes | str | os.PathLike[str],
+    source: Any,
     *,
-    inputs: Sequence[Mapping[str, Array]] | None = None,
+    cases: Sequence[Mapping[str, Array]] | None = None,
     runtimes: Sequence[Runtime] | None = None,
     invokes: int = 3,
     atol: float = 1e-5,
     rtol: float = 1e-5,
-    signature_key: str | None = None,
-    source_format: str = AUTO,
-    constants: Mapping[str, Any] | None = None,
     rename: Mapping[str, str] | None = None,
-    custom_objects: Mapping[str, Any] | None = None,
-    safe_mode: bool = True,
     seed: int = 0,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
-    """Run a model on real interpreters and compare every output with the float reference.
+    """Run a model on real interpreters and compare every output with its float reference.
 
     Args:
-        converted: what `convert` returned, the bytes of a ``.tflite``, or its path.
-        against: the reference: anything `convert` accepts, or a function from a mapping of input names to arrays
-            to a mapping of output names to arrays.
-        inputs: the inputs to try, each a mapping from input names to arrays; random ones in several batch and
-            time sizes if not given.
-        runtimes: the runtimes to try; every installed one, with and without its delegate, if not given.
-        invokes: how often each input is run in a row; the answers must be equal bit for bit.
+        model: what `convert` returned, the bytes of a ``.tflite``, or its path.
+        source: the reference: anything that `convert` takes, or a function from a mapping of input names to arrays
+            to a mapping of output names to arrays. Of a `FrozenGraph` without ``inputs`` and ``outputs`` those are
+            taken that the model has. A ``.tflite`` runs on an interpreter, and needs no TensorFlow.
+        cases: the inputs to try, each a mapping from input names to arrays; by default random ones in several
+            batch and time sizes.
+        runtimes: the runtimes to try; by default every installed one, with and without its delegate.
+        invokes: how often each case is run in a row; the answers must be equal bit for bit.
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
-        signature_key: which signature of a SavedModel is the reference.
-        source_format: what the path of a reference holds, as in `convert`.
-        constants: numbers for placeholders of a frozen graph that are no inputs of the model, as in `convert`.
         rename: the new names that the model's inputs and outputs were given, by those of the reference.
-        custom_objects, safe_mode: how a Keras file is read; see `convert`.
         seed: seed of the random inputs.
-        pool: workers to use and leave running; workers of its own if not given.
+        pool: workers to use and leave running; by default new ones, which end with the check.
         progress: called before each step of the comparison.
 
-    Returns a report with a row per runtime and output; ``report.ok`` is True only if every row is within
-    tolerance and repeatable. A runtime that fails or crashes is a failed row, not an exception.
+    Returns:
+        A report with a row per runtime and output; ``report.ok`` is True only if every row is within tolerance and
+        repeatable. A runtime that fails or crashes is a failed row, not an exception.
 
     Raises:
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
-    model = model_bytes(converted)
-    program = read_model(model, source=_describe(converted))
-    told = SourceOptions(
-        source_format, signature_key, constants=constants, custom_objects=custom_objects, safe_mode=safe_mode
-    )
-    reference, names = _open_reference(against, told, program, rename or {})
-    if rename:
-        reference, names = _renamed(reference, rename), _new_names(names, rename)
-    _check_inputs(program.signature.inputs, names)
-    cases = inputs if inputs is not None else _example_cases(program, seed)
-    return compare(
-        model,
-        reference,
-        cases,
-        runtimes=runtimes,
-        invokes=invokes,
-        atol=atol,
-        rtol=rtol,
-        pool=pool,
-        progress=progress,
-    )
+    content = model_bytes(model)
+    program = read_model(content, source=_describe(model))
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(WorkerPool()) if pool is None else pool
+        reference, names = _open_reference(source, program, rename or {}, workers)
+        if rename:
+            reference, names = _renamed(reference, rename), _new_names(names, rename)
+        _check_inputs(program.signature.inputs, names)
+        return compare(
+            content,
+            reference,
+            _example_cases(program, seed) if cases is None else cases,
+            runtimes=runtimes,
+            invokes=invokes,
+            atol=atol,
+            rtol=rtol,
+            pool=workers,
+            progress=progress,
+        )
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
@@ -115,32 +107,30 @@ def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
 
 
 def _open_reference(
-    against: Any, told: SourceOptions, program: Program, rename: Mapping[str, str]
+    given: Any, program: Program, rename: Mapping[str, str], pool: WorkerPool
 ) -> tuple[Reference, tuple[str, ...] | None]:
     """Return the reference, and its input names if they are known before it is called."""
-    if _is_plain_function(against):
-        return against, None
-    if _is_frozen_graph(against, told):
+    if _is_plain_function(given):
+        return given, None
+    source = as_source(given)
+    if isinstance(source, TfliteModel):
+        file = open_tflite(source, pool)
+        return file, file.input_names
+    if isinstance(source, FrozenGraph):
         # A graph may end in more nodes than were converted; the model says which of them it has.
         names, old = program.signature, {new: name for name, new in rename.items()}
-        told = replace(
-            told,
-            inputs=tuple(old.get(name, name) for name in names.inputs),
-            outputs=tuple(old.get(name, name) for name in names.outputs),
+        source = replace(
+            source,
+            inputs=source.inputs or tuple(old.get(name, name) for name in names.inputs),
+            outputs=source.outputs or tuple(old.get(name, name) for name in names.outputs),
         )
-    source = open_source(against, told)
-    return source, source.input_names
+    opened = open_in_tensorflow(source)
+    return opened, opened.input_names
 
 
-def _is_frozen_graph(against: Any, told: SourceOptions) -> bool:
-    if told.source_format != AUTO:
-        return told.source_format == FROZEN_GRAPH
-    return isinstance(against, str | os.PathLike) and format_of(Path(against)) == FROZEN_GRAPH
-
-
-def _is_plain_function(against: Any) -> bool:
-    is_tensorflow = isinstance(against, FlatFunction) or type(against).__module__.startswith("tensorflow.")
-    return callable(against) and not is_tensorflow and not is_keras_model(against)
+def _is_plain_function(given: Any) -> bool:
+    is_tensorflow = isinstance(given, FlatFunction) or type(given).__module__.startswith("tensorflow.")
+    return callable(given) and not is_tensorflow and not is_keras_model(given)
 
 
 def _renamed(reference: Reference, rename: Mapping[str, str]) -> Reference:

@@ -14,16 +14,16 @@ from tflite_rnn.runtime.signature import Array
 
 def assert_parity(
     model: Converted | bytes | str | os.PathLike[str],
-    reference: Any,
+    source: Any,
     *,
-    inputs: Sequence[Mapping[str, Array]] | None = None,
+    cases: Sequence[Mapping[str, Array]] | None = None,
     runtimes: Sequence[Runtime] | None = None,
     invokes: int = 3,
     atol: float = 1e-5,
     rtol: float = 1e-5,
     pool: WorkerPool | None = None,
 ) -> ParityReport:
-    """Assert that a model computes what its float reference computes, on every installed runtime.
+    """Assert that a model computes what its source computes, on every installed runtime.
 
     The arguments are those of `tflite_rnn.check`. Returns its report.
 
@@ -33,9 +33,7 @@ def assert_parity(
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
     __tracebackhide__ = True
-    report = check(
-        model, reference, inputs=inputs, runtimes=runtimes, invokes=invokes, atol=atol, rtol=rtol, pool=pool
-    )
+    report = check(model, source, cases=cases, runtimes=runtimes, invokes=invokes, atol=atol, rtol=rtol, pool=pool)
     if not report.ok:
         raise AssertionError(f"the model and its reference disagree\n{report}")
     return report

@@ -26,7 +26,7 @@ _NO_OUTPUTS = frozenset({"Assert", "Const", "NoOp", *_PLACEHOLDERS})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrozenGraph:
+class GraphFunction:
     """A graph with the nodes that are its inputs and outputs, called by their names.
 
     ``graph`` is as it was read; ``constants`` stand for some of its placeholders, and ``input_shapes`` are the
@@ -96,7 +96,7 @@ def load_frozen_graph(
     outputs: Sequence[str] | None = None,
     input_shapes: Mapping[str, Sequence[int | None]] | None = None,
     constants: Mapping[str, Any] | None = None,
-) -> FrozenGraph:
+) -> GraphFunction:
     """Return the graph in a ``.pb`` file.
 
     Args:
@@ -122,7 +122,7 @@ def load_frozen_graph(
     _check_names(path, dict.fromkeys(names), shapes, "shape of an input")
     given = {name: _constant(path, nodes[name], number) for name, number in numbers.items()}
     _check_shapes(path, names, nodes, shapes)
-    return FrozenGraph(str(path), graph, names, chosen, given, shapes)
+    return GraphFunction(str(path), graph, names, chosen, given, shapes)
 
 
 def _read(path: Path) -> Any:

@@ -27,7 +27,7 @@ KERAS = "keras"
 
 
 class Source(Protocol):
-    """A model to convert: its program, and its float reference."""
+    """A model to convert."""
 
     @property
     def name(self) -> str:
@@ -45,15 +45,19 @@ class Source(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What the report tells of it: something that the file does differently, or leaves to the caller."""
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the original: arrays by input name to arrays by output name."""
-
     def to_program(self, *, keep_lists: bool = True) -> Program:
         """Return the model as a program, its inputs and outputs called by ``input_names`` and ``output_names``.
 
         A source that takes TFLiteConverter's road has it lower lists of tensors unless ``keep_lists``; any other
         source ignores ``keep_lists``. Raises ConversionError or SourceError.
         """
+
+
+class RunnableSource(Source, Protocol):
+    """A model to convert that can also run as it was: the float reference of what is made of it."""
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the original: arrays by input name to arrays by output name."""
 
 
 def format_of(path: Path) -> str:

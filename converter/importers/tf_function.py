@@ -67,7 +67,7 @@ class FlatFunction:
                 raise SourceError(
                     f"{self.name}: the shape {tuple(shape)} of {name} contradicts its own, {known[name].shape}"
                 )
-        return replace(self, input_shapes={name: tuple(shape) for name, shape in shapes.items()})
+        return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
 
     def _call(self, concrete: Any, tensors: list[Any]) -> dict[str, Any]:
         import tensorflow as tf

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
-from converter.ir import Array, Program, Signature
+from converter.ir import Program, Shape, Signature, TensorType, Value
+from converter.ir.rewire import rewire_graph
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,45 +24,70 @@ class TfliteFile:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    types: tuple[TensorType, ...] = ()
+    """The types of its inputs."""
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of inputs that are more exact than those in the file; see `with_shapes`."""
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the file on the interpreter that comes with TensorFlow. Raises SourceError if that cannot."""
-        missing = [name for name in self.input_names if name not in inputs]
-        if missing:
-            raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
-        import tensorflow as tf
+    def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> TfliteFile:
+        """Return the file with more exact shapes of the inputs that are named in ``shapes``.
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                interpreter = tf.lite.Interpreter(model_content=self.data)
-            return self._run(interpreter, inputs)
-        except (RuntimeError, ValueError) as error:
-            raise SourceError(f"{self.name}: TensorFlow's interpreter cannot run it: {error}") from error
+        Raises SourceError for a name that is not an input, and for a size that was fixed when the file was made.
+        """
+        known = dict(zip(self.input_names, self.types, strict=True))
+        for name, shape in shapes.items():
+            if name not in known:
+                inputs = ", ".join(known) or "none"
+                raise SourceError(f"{self.name}: no input is called {name}; its inputs are {inputs}")
+            self._check_shape(name, tuple(shape), known[name].shape)
+        return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
 
-    def _run(self, interpreter: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        details = interpreter.get_input_details()
-        for name, detail in zip(self.input_names, details, strict=True):
-            interpreter.resize_tensor_input(detail["index"], np.shape(inputs[name]))
-        interpreter.allocate_tensors()
-        for name, detail in zip(self.input_names, details, strict=True):
-            interpreter.set_tensor(detail["index"], np.asarray(inputs[name], detail["dtype"]))
-        interpreter.invoke()
-        results = interpreter.get_output_details()
-        return {
-            name: np.asarray(interpreter.get_tensor(detail["index"]))
-            for name, detail in zip(self.output_names, results, strict=True)
-        }
+    def _check_shape(self, name: str, wanted: Shape, own: Shape | None) -> None:
+        if own is None:
+            return
+        if len(wanted) != len(own):
+            raise SourceError(
+                f"{self.name}: the shape {wanted} of {name} has {len(wanted)} axes, in the file it has {len(own)}"
+            )
+        for axis, (size, fixed) in enumerate(zip(wanted, own, strict=True)):
+            if fixed is not None and size != fixed:
+                raise SourceError(
+                    f"{self.name}: axis {axis} of {name} cannot be {'open' if size is None else size}: it was "
+                    f"fixed to {fixed} when the file was made; make the .tflite again with that size open"
+                )
 
     def to_program(self, *, keep_lists: bool = True) -> Program:
         """Return the program in the file: what became of its lists was decided when it was made."""
         del keep_lists
         signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
-        return import_tflite(self.data, source=self.name, signature=signature)
+        program = import_tflite(self.data, source=self.name, signature=signature)
+        return _with_inputs(program, self.input_shapes)
 
 
-def load_tflite(path: Path) -> TfliteFile:
-    """Return the model in a ``.tflite``. Raises SourceError if it is damaged or no model at all."""
-    data = read_file(path)
-    signature = read_model(data, source=str(path)).signature
-    return TfliteFile(str(path), data, signature.inputs, signature.outputs)
+def _with_inputs(program: Program, shapes: Mapping[str, Shape]) -> Program:
+    """Return ``program`` with inputs of the given shapes in place of those of the same names."""
+    names, main = program.signature.inputs, program.main
+    new = {
+        value: _reshaped(value, shapes[name])
+        for name, value in zip(names, main.inputs, strict=True)
+        if name in shapes
+    }
+    if not new:
+        return program
+    inputs = tuple(new.get(value, value) for value in main.inputs)
+    return replace(program, graphs=(replace(rewire_graph(main, new), inputs=inputs), *program.graphs[1:]))
+
+
+def _reshaped(value: Value, shape: Shape) -> Value:
+    return replace(value, type=TensorType(value.type.dtype, shape))
+
+
+def load_tflite(model: str | os.PathLike[str] | bytes) -> TfliteFile:
+    """Return the model in a ``.tflite``, by its path or bytes. Raises SourceError if it is damaged or no model."""
+    if isinstance(model, bytes):
+        name, data = "the .tflite", model
+    else:
+        name, data = str(model), read_file(Path(model))
+    program = read_model(data, source=name)
+    types = tuple(value.type for value in program.main.inputs)
+    return TfliteFile(name, data, program.signature.inputs, program.signature.outputs, types=types)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from converter.errors import TfliteRnnError
+from converter.errors import OptionError
 from converter.ir import Program
 
 
 def rename(program: Program, names: Mapping[str, str]) -> Program:
     """Replace the names of inputs and outputs that are keys of ``names``.
 
-    Raises TfliteRnnError for a key that names no input and no output, or for names that collide.
+    Raises OptionError for a key that names no input and no output, or for names that collide.
     """
     if not names:
         return program
@@ -20,7 +20,7 @@ def rename(program: Program, names: Mapping[str, str]) -> Program:
     known = (*signature.inputs, *signature.outputs)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise TfliteRnnError(
+        raise OptionError(
             f"cannot rename {', '.join(unknown)}: the model's inputs are {', '.join(signature.inputs)}, "
             f"its outputs {', '.join(signature.outputs)}"
         )
@@ -30,7 +30,7 @@ def rename(program: Program, names: Mapping[str, str]) -> Program:
     for what, side in (("inputs", inputs), ("outputs", outputs)):
         repeated = sorted({name for name in side if side.count(name) > 1})
         if repeated:
-            raise TfliteRnnError(f"renamed so, two {what} would be called {', '.join(repeated)}")
+            raise OptionError(f"renamed so, two {what} would be called {', '.join(repeated)}")
     renamed = replace(signature, inputs=inputs, outputs=outputs)
     others = (other for other in program.signatures if other is not signature)
     return replace(program, signatures=(renamed, *others))

@@ -100,8 +100,8 @@ def test_convert_refuses_a_source_that_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "complaint"),
     [
-        ("--input-shapes", "x=1,2", "is no shape; write NAME:SIZE,SIZE"),
-        ("--set", "keep_prob", "is no NAME=NUMBER"),
+        ("--input-shapes", "x=1,2", "expected NAME:SIZE,SIZE,… with ? for open sizes, got 'x=1,2'"),
+        ("--set", "keep_prob", "expected NAME=NUMBER, got 'keep_prob'"),
         ("--from", "onnx", "is not one of"),
     ],
 )
@@ -142,7 +142,7 @@ def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:
 def test_check_refuses_inputs_that_are_no_archive(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "inputs.npz"
     broken.write_bytes(b"no archive")
-    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--inputs", broken)
+    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--cases", broken)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
     inputs = tmp_path / "inputs.npz"
     np.savez(inputs, x=np.ones((4, 2, 3), np.float32))
-    chosen = ("--runtime", "ai-edge-litert", "--inputs", inputs)
+    chosen = ("--runtime", "ai-edge-litert", "--cases", inputs)
     agreed = run("check", out, "--against", saved_models / "good", *chosen)
     assert agreed.exit_code == 0, agreed.output
     assert "PASS: 2 of 2 rows ok" in agreed.output

@@ -11,8 +11,7 @@ import tensorflow as tf
 import tflite_rnn as rnn
 from converter.flatbuffer import read_model
 from converter.importers.tf_function import flatten_function
-from converter.options import SourceOptions
-from converter.sources import open_source
+from converter.opening import open_source
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -104,7 +103,7 @@ def test_a_function_without_an_input_signature_is_refused() -> None:
 
 
 def test_something_that_is_no_model_is_refused() -> None:
-    with pytest.raises(rnn.SourceError, match="cannot convert 3: expected a"):
+    with pytest.raises(rnn.SourceError, match="expected a model to read, got 3"):
         rnn.convert(3)
 
 
@@ -169,7 +168,7 @@ def test_sequence_length_is_exact(time_major: bool, pool: WorkerPool) -> None:
     padded[2:] = np.nan
     if time_major:
         cases.append({"x": padded, "lengths": np.array([2, 0, 1], np.int32)})
-    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(rnn.convert(model), model, cases=cases, pool=pool, runtimes=QUICK)
 
 
 def test_a_step_that_no_cell_describes_is_a_loop_of_its_own(pool: WorkerPool) -> None:
@@ -316,7 +315,7 @@ def test_layers_before_a_recurrence_are_exact_for_any_batch(name: str, pool: Wor
     rng = np.random.default_rng(0)
     sizes = ((2, 5), (9, 2), (2, 9), (20, 20), (1, 1), (20, 20))
     cases = [{"x": rng.standard_normal((*size, 6)).astype(np.float32)} for size in sizes]
-    rnn.testing.assert_parity(converted, model, inputs=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(converted, model, cases=cases, pool=pool, runtimes=QUICK)
 
 
 def test_a_bidirectional_recurrence_with_lengths_and_one_loop_is_exact(pool: WorkerPool) -> None:
@@ -335,7 +334,7 @@ def test_a_bidirectional_recurrence_with_lengths_and_one_loop_is_exact(pool: Wor
         }
         for time, batch in ((5, 2), (1, 1), (23, 7), (5, 9))
     ]
-    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(rnn.convert(model), model, cases=cases, pool=pool, runtimes=QUICK)
 
 
 def test_one_source_gives_the_same_bytes_twice() -> None:
@@ -378,10 +377,11 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("key", "output"), [("last", "last"), ("all_steps", "all")])
 def test_a_saved_model_converts_by_signature(saved_model: Path, key: str, output: str, pool: WorkerPool) -> None:
-    converted = rnn.convert(saved_model, signature_key=key)
+    source = rnn.SavedModel(saved_model, signature_key=key)
+    converted = rnn.convert(source)
     assert converted.program.signature.outputs == (output,)
     assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
-    report = rnn.check(converted, str(saved_model), signature_key=key, pool=pool, runtimes=QUICK)
+    report = rnn.check(converted, source, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
 
 
@@ -392,7 +392,7 @@ def test_a_choice_of_signatures_must_be_made(saved_model: Path) -> None:
 
 def test_an_unknown_signature_is_refused_with_the_known_ones(saved_model: Path) -> None:
     with pytest.raises(rnn.SourceError, match="no signature 'first'; it has: all_steps, last"):
-        open_source(saved_model, SourceOptions(signature_key="first"))
+        open_source(rnn.SavedModel(saved_model, signature_key="first"))
 
 
 def test_a_directory_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
@@ -434,9 +434,9 @@ def test_check_takes_a_plain_function_and_a_path(tmp_path: Path, pool: WorkerPoo
 
 def test_input_shapes_fix_what_the_signature_leaves_open() -> None:
     network = function(rnn.LSTMCell(4))
-    converted = rnn.convert(network, input_shapes={"x": (5, 1, 3)}, target="tflm")
+    converted = rnn.convert(rnn.Function(network, input_shapes={"x": (5, 1, 3)}), target="tflm")
     assert read_model(converted.model).main.inputs[0].type.shape == (5, 1, 3)
     with pytest.raises(rnn.SourceError, match=r"the shape \(5, 1, 4\) of x contradicts its own"):
-        rnn.convert(network, input_shapes={"x": (5, 1, 4)})
+        rnn.convert(rnn.Function(network, input_shapes={"x": (5, 1, 4)}))
     with pytest.raises(rnn.SourceError, match="no input is called y; its inputs are x"):
-        rnn.convert(network, input_shapes={"y": (1,)})
+        rnn.convert(rnn.Function(network, input_shapes={"y": (1,)}))

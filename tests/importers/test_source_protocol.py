@@ -10,7 +10,7 @@ import numpy as np
 from converter.convert import compile_program
 from converter.flatbuffer import read_model
 from converter.ir import Array, Program, evaluate
-from converter.sources import import_source
+from converter.opening import import_source
 from tests.programs import lstm_cell, random_inputs, stack
 
 

@@ -12,8 +12,7 @@ import pytest
 
 import tflite_rnn as rnn
 from converter.importers.source import format_of
-from converter.options import SourceOptions
-from converter.sources import open_source
+from converter.opening import open_source
 from tests.frozen_graphs import DEPTH, frozen, frozen_lstm
 from tflite_rnn.runtime import RUNTIMES, WorkerPool
 
@@ -29,11 +28,12 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-TOLD = {"outputs": ("y", "h"), "constants": {"keep_prob": 1.0}}
+OPTIONS: dict[str, Any] = {"outputs": ("y", "h"), "constants": {"keep_prob": 1.0}}
 
 
 def test_a_frozen_graph_is_converted_with_its_own_names(graph: Path, pool: WorkerPool) -> None:
-    converted = rnn.convert(graph, **TOLD)
+    source = rnn.FrozenGraph(graph, **OPTIONS)
+    converted = rnn.convert(source)
     assert [record.cell.partition("(")[0] for record in converted.report.lowerings] == ["lstm"]
     assert converted.program.signature.inputs == ("x", "n")
     assert set(converted.program.signature.outputs) == {"y", "h"}
@@ -42,19 +42,17 @@ def test_a_frozen_graph_is_converted_with_its_own_names(graph: Path, pool: Worke
         {"x": rng.standard_normal((2, 6, DEPTH)).astype(np.float32), "n": np.array(lengths, np.int32)}
         for lengths in ([6, 2], [3, 1])
     ]
-    report = rnn.check(
-        converted, graph, constants=TOLD["constants"], inputs=cases, invokes=2, pool=pool, runtimes=QUICK
-    )
+    report = rnn.check(converted, source, cases=cases, invokes=2, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
 
 
-def test_shapes_of_a_frozen_graphs_inputs_can_be_told(graph: Path) -> None:
-    converted = rnn.convert(graph, **TOLD, input_shapes={"x": (2, 6, DEPTH), "n:0": (2,)})
+def test_shapes_of_a_frozen_graphs_inputs_can_be_given(graph: Path) -> None:
+    converted = rnn.convert(rnn.FrozenGraph(graph, **OPTIONS, input_shapes={"x": (2, 6, DEPTH), "n:0": (2,)}))
     assert [value.type.shape for value in converted.program.main.inputs] == [(2, 6, DEPTH), (2,)]
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("options", "complaint"),
     [
         ({}, "which nodes are the outputs.*ends: y, h"),
         ({"outputs": ("z",)}, "no output can be z: no such node; candidates: .*"),
@@ -66,12 +64,12 @@ def test_shapes_of_a_frozen_graphs_inputs_can_be_told(graph: Path) -> None:
         ({"outputs": ("y",), "constants": {"keep_prob": "all"}}, "keep_prob cannot be 'all': it is of float32"),
         ({"outputs": ("y",)}, "the input keep_prob has no shape in the graph; give it one"),
         ({"outputs": ("y",), "inputs": ("w",)}, "no input can be w: no such node; candidates: x, n, keep_prob"),
-        ({**TOLD, "input_shapes": {"w": (1,)}}, "no shape of an input can be w"),
+        ({**OPTIONS, "input_shapes": {"w": (1,)}}, "no shape of an input can be w"),
     ],
 )
-def test_what_does_not_fit_a_frozen_graph_is_refused(graph: Path, told: dict[str, Any], complaint: str) -> None:
+def test_what_does_not_fit_a_frozen_graph_is_refused(graph: Path, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(rnn.SourceError, match=complaint):
-        open_source(graph, SourceOptions(**told))
+        open_source(rnn.FrozenGraph(graph, **options))
 
 
 def test_a_graph_with_variables_is_not_frozen(tmp_path: Path) -> None:
@@ -83,7 +81,7 @@ def test_a_graph_with_variables_is_not_frozen(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(graph.as_graph_def().SerializeToString())
     with pytest.raises(rnn.SourceError, match="not frozen: it holds the variable w, but not its value"):
-        open_source(path, SourceOptions(outputs=("y",)))
+        open_source(rnn.FrozenGraph(path, outputs=("y",)))
 
 
 def test_the_only_end_of_a_graph_is_its_output(tmp_path: Path) -> None:
@@ -118,7 +116,7 @@ def test_the_loops_of_a_tflite_are_raised_and_lowered_anew(
     (name,) = converted.program.signature.inputs
     x = np.random.default_rng(0).standard_normal((2, 7, DEPTH)).astype(np.float32)
     reference = path if batch else lambda inputs: {"output_0": np.asarray(model(inputs[name]))}
-    report = rnn.check(converted, reference, inputs=[{name: x}], invokes=2, pool=pool, runtimes=QUICK)
+    report = rnn.check(converted, reference, cases=[{name: x}], invokes=2, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
 
 
@@ -147,10 +145,10 @@ def test_the_export_of_a_keras_model_is_converted_by_its_loops(
         signatures={"first": signature, "second": signature.get_concrete_function()},
     )
     for directory, key, cells in (("exported", None, 2), ("saved", "first", 4)):
-        source = tmp_path / directory
-        converted = rnn.convert(source, signature_key=key)
+        source = rnn.SavedModel(tmp_path / directory, signature_key=key)
+        converted = rnn.convert(source)
         assert len(converted.report.lowerings) == cells, directory
-        report = rnn.check(converted, source, signature_key=key, invokes=1, pool=pool, runtimes=QUICK)
+        report = rnn.check(converted, source, invokes=1, pool=pool, runtimes=QUICK)
         assert report.ok, str(report)
 
 
@@ -195,7 +193,7 @@ def test_a_cut_off_file_is_named(graph: Path, tmp_path: Path) -> None:
     with pytest.raises(rnn.SourceError, match="damaged or truncated"):
         rnn.convert(path)
     path = tmp_path / "cut.tflite"
-    path.write_bytes(rnn.convert(graph, **TOLD).model[:-1000])
+    path.write_bytes(rnn.convert(rnn.FrozenGraph(graph, **OPTIONS)).model[:-1000])
     with pytest.raises(rnn.SourceError, match="damaged or truncated"):
         rnn.convert(path)
 
@@ -205,12 +203,3 @@ def test_what_is_not_there_or_is_no_saved_model_is_named(tmp_path: Path) -> None
         format_of(tmp_path / "missing")
     with pytest.raises(rnn.SourceError, match=r"holds no saved_model\.pb"):
         format_of(tmp_path)
-
-
-def test_options_of_frozen_graphs_are_refused_elsewhere(tmp_path: Path) -> None:
-    path = tmp_path / "a.tflite"
-    path.write_bytes(NOISE)
-    with pytest.raises(rnn.SourceError, match="outputs say something about frozen graphs only"):
-        open_source(path, SourceOptions(outputs=("y",)))
-    with pytest.raises(rnn.TfliteRnnError, match="source_format is 'onnx'; expected one of auto, saved_model"):
-        SourceOptions(source_format="onnx")

@@ -35,15 +35,15 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def converted(graph: Path) -> Any:
     import tflite_rnn as rnn
 
-    return rnn.convert(graph, constants=cutkum.CONSTANTS)
+    return rnn.convert(rnn.FrozenGraph(graph, constants=cutkum.CONSTANTS))
 
 
 @pytest.fixture(scope="module")
 def original(graph: Path) -> Any:
-    from converter.options import SourceOptions
-    from converter.sources import open_source
+    from converter.opening import open_source
+    from converter.sources import FrozenGraph
 
-    return open_source(graph, SourceOptions(constants=cutkum.CONSTANTS))
+    return open_source(FrozenGraph(graph, constants=cutkum.CONSTANTS))
 
 
 def test_the_three_layers_are_found_and_nothing_random_is_left(converted: Any) -> None:
@@ -66,7 +66,7 @@ def test_random_characters_and_states_give_the_same_probabilities(
         state = rng.uniform(-1, 1, (1, batch, sum(cutkum.UNITS))).astype(np.float32)
         lengths = rng.integers(0, time + 1, batch).astype(np.int32)
         cases.append({cutkum.INPUTS: characters, cutkum.LENGTHS: lengths, cutkum.STATE: state})
-    report = rnn.check(converted, original, inputs=cases, atol=ATOL, rtol=0, invokes=2, pool=pool)
+    report = rnn.check(converted, original, cases=cases, atol=ATOL, rtol=0, invokes=2, pool=pool)
     assert report.ok, str(report)
 
 

@@ -82,7 +82,7 @@ def test_the_first_worker_converts_what_all_have_trained(workers: Path, pool: Wo
     report = rnn.check(
         workers / "digits.tflite",
         digits.build(network),
-        inputs=inputs,
+        cases=inputs,
         runtimes=[Runtime(AI_EDGE_LITERT)],
         pool=pool,
     )

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
 import tflite_rnn as rnn
-from converter.convert import open_source
 from converter.errors import InvalidProgramError
 from converter.ir import evaluate
+from converter.opening import open_source
 from tests.nn.random_networks import CellPlan, LayerPlan, Network, NetworkPlan, networks
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 

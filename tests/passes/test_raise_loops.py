@@ -11,9 +11,9 @@ import pytest
 
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Graph, Program, Scan, Signature, TfliteOp, constant, evaluate
-from converter.options import SourceOptions
+from converter.opening import import_source, open_source
 from converter.passes.pipeline import DEAD_CODE, FOLD_DROPOUT, RAISE_LOOPS, run_passes
-from converter.sources import import_source, open_source
+from converter.sources import FrozenGraph
 from tests.frozen_graphs import frozen_lstm
 from tests.programs import tensor
 
@@ -280,7 +280,7 @@ def test_the_layers_of_keras_are_scans() -> None:
 def test_dynamic_rnn_in_a_frozen_graph_is_a_scan(batch: int | None, time: int | None, tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(frozen_lstm(batch=batch, time=time))
-    source = open_source(path, SourceOptions(outputs=("y", "h")))
+    source = open_source(FrozenGraph(path, outputs=("y", "h")))
     program = run_passes(import_source(source), (RAISE_LOOPS,))
     scan = _scan(program)
     assert scan.steps is not None
@@ -292,7 +292,7 @@ def test_dynamic_rnn_in_a_frozen_graph_is_a_scan(batch: int | None, time: int | 
 def test_dropout_that_keeps_everything_leaves_no_random_numbers(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(frozen_lstm(keep_prob=True))
-    source = open_source(path, SourceOptions(outputs=("y", "h"), constants={"keep_prob": 1.0}))
+    source = open_source(FrozenGraph(path, outputs=("y", "h"), constants={"keep_prob": 1.0}))
     program = run_passes(import_source(source), (RAISE_LOOPS, FOLD_DROPOUT, DEAD_CODE))
     assert "RANDOM_UNIFORM" not in {op.kind for op in _scan(program).body.ops if isinstance(op, TfliteOp)}
     assert source.input_names == ("x", "n")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter.convert import convert
-from converter.importers.frozen_graph import load_frozen_graph
+from converter.convert import compile_source
+from converter.opening import open_in_tensorflow
+from converter.sources import FrozenGraph
 from tests.recognition.frozen_recurrences import BATCH, TIME, Variant, random_case, variants, write_frozen
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
@@ -32,11 +33,12 @@ QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 def _check(variant: Variant, directory: Path, pool: WorkerPool) -> None:
     path = directory / "graph.pb"
     inputs, outputs = write_frozen(variant, path)
-    converted = convert(path, inputs=inputs, outputs=outputs)
+    graph = FrozenGraph(path, inputs=inputs, outputs=outputs)
+    converted = compile_source(graph)
     lowerings = converted.report.lowerings
     assert sorted(record.cell for record in lowerings) == sorted(variant.cells)
     assert sum(record.lowering in ("fused", "bidirectional") for record in lowerings) == variant.fused
-    source = load_frozen_graph(path, inputs=inputs, outputs=outputs)
+    source = open_in_tensorflow(graph)
     main = converted.program.main
     shapes = {
         name: value.type.shape or ()

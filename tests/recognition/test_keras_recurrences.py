@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.convert import convert
+from converter.convert import compile_source
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
@@ -48,7 +48,7 @@ def _check(library: str, name: str, time: int | None, pool: WorkerPool) -> None:
     def model(x: Any) -> dict[str, Any]:
         return {"y": layer(x)}
 
-    converted = convert(model)
+    converted = compile_source(model)
     expected = tuple(cell.format(hard=HARD[library]) for cell in cells)
     assert tuple(record.cell for record in converted.report.lowerings) == expected
     cases = [

@@ -13,9 +13,9 @@ from rich.console import Console
 import tflite_rnn
 from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
+from tflite_rnn.cli.source import SourceFlags, source_options
 from tflite_rnn.cli.status import DIFFERENCE, reports_errors
-from tflite_rnn.cli.words import check_exists, constants_of, renames_of
-from tflite_rnn.console import import_tensorflow
+from tflite_rnn.cli.words import renames_of
 from tflite_rnn.runtime import RUNTIMES, SPECIAL_RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
 
@@ -27,18 +27,9 @@ from tflite_rnn.runtime.signature import Array
     required=True,
     metavar="SOURCE",
     type=click.Path(path_type=Path),
-    help="The float reference: the SavedModel or frozen graph that the file was converted from.",
+    help="The float reference: what the file was converted from, or another .tflite.",
 )
-@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
-@click.option("--signature-key", help="Which signature of the SavedModel is the reference.")
-@click.option(
-    "--set",
-    "constants",
-    metavar="NAME=NUMBER",
-    multiple=True,
-    callback=constants_of,
-    help="The number of a placeholder of a frozen graph that is no input of the file.",
-)
+@source_options
 @click.option(
     "--rename",
     metavar="OLD=NEW",
@@ -51,31 +42,29 @@ from tflite_rnn.runtime.signature import Array
     "labels",
     multiple=True,
     type=click.Choice([runtime.label for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES)]),
-    help="A runtime to check on; may be given several times. Every installed interpreter if not.",
+    help="A runtime to check on; repeatable. By default every installed interpreter.",
 )
 @click.option(
-    "--inputs",
-    "inputs_file",
+    "--cases",
+    "cases_file",
     metavar="FILE.npz",
     type=click.Path(path_type=Path),
-    help="Inputs to try, an array per input name. Random ones in several sizes if not given.",
+    help="Inputs to try, an array per input name; by default random ones in several sizes.",
 )
 @click.option(
-    "--invokes", default=3, show_default=True, type=click.IntRange(1), help="Runs of each input in a row."
+    "--invokes", default=3, show_default=True, type=click.IntRange(1), help="Runs of each case in a row."
 )
 @click.option("--atol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Absolute tolerance.")
 @click.option("--rtol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Relative tolerance.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
 @reports_errors
 def check_command(
+    flags: SourceFlags,
     model: Path,
     against: Path,
-    unsafe: bool,
-    signature_key: str | None,
-    constants: Mapping[str, float],
     rename: Mapping[str, str],
     labels: tuple[str, ...],
-    inputs_file: Path | None,
+    cases_file: Path | None,
     invokes: int,
     atol: float,
     rtol: float,
@@ -90,27 +79,23 @@ def check_command(
       tflite-rnn check model.tflite --against saved_model/
     """
     read_model(read_file(model), source=str(model))
-    check_exists(against)
-    inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
+    cases = None if cases_file is None else [_read_case(cases_file)]
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"checking {model}") as status:
-        import_tensorflow()
+        source = flags.source_at(against)
 
         def progress(runtime: Runtime, case: int, cases: int) -> None:
             status.update(f"checking {model} on {runtime.label}, case {case} of {cases}")
 
         report: ParityReport = tflite_rnn.check(
             model,
-            against,
-            inputs=inputs,
+            source,
+            cases=cases,
             runtimes=[runtime for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES) if runtime.label in labels] or None,
             invokes=invokes,
             atol=atol,
             rtol=rtol,
-            signature_key=signature_key,
-            constants=constants,
             rename=rename,
-            safe_mode=not unsafe,
             seed=seed,
             progress=progress,
         )
@@ -118,7 +103,7 @@ def check_command(
     sys.exit(0 if report.ok else DIFFERENCE)
 
 
-def _read_inputs(path: Path) -> Mapping[str, Array]:
+def _read_case(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -11,11 +11,12 @@ from rich.console import Console
 
 import tflite_rnn
 from converter.files import check_writable, write_atomically
-from converter.options import AUTO, LOWERINGS, SOURCE_FORMATS, STATE_POLICIES
+from converter.options import AUTO, LOWERINGS, STATE_POLICIES
 from converter.targets import TARGETS
+from tflite_rnn.cli.source import SourceFlags, source_options
 from tflite_rnn.cli.status import reports_errors
-from tflite_rnn.cli.words import check_exists, constants_of, names_of, renames_of, shapes_of
-from tflite_rnn.console import import_tensorflow, quiet_stderr
+from tflite_rnn.cli.words import renames_of
+from tflite_rnn.console import quiet_stderr
 
 
 @click.command("convert")
@@ -29,50 +30,7 @@ from tflite_rnn.console import import_tensorflow, quiet_stderr
     type=click.Path(path_type=Path),
     help="The .tflite to write.",
 )
-@click.option(
-    "--signature-key",
-    "--saved_model_signature_key",
-    "signature_key",
-    help="The signature of a SavedModel; serving_default, or its only one, if not given.",
-)
-@click.option(
-    "--from",
-    "source_format",
-    default=AUTO,
-    type=click.Choice(SOURCE_FORMATS),
-    metavar="FORMAT",
-    help="saved_model, keras, frozen_graph or tflite; looks by itself if not given.",
-)
-@click.option(
-    "--inputs",
-    "--input_arrays",
-    "inputs",
-    metavar="A,B",
-    callback=names_of,
-    help="Input nodes of a frozen graph; its placeholders if not given.",
-)
-@click.option(
-    "--outputs",
-    "--output_arrays",
-    "outputs",
-    metavar="Y,H",
-    callback=names_of,
-    help="Output nodes of a frozen graph; its only end if not given.",
-)
-@click.option(
-    "--input-shapes",
-    metavar="A:2,?,80;B:2",
-    callback=shapes_of,
-    help="Shapes of inputs; ? is a size known only when it runs.",
-)
-@click.option(
-    "--set",
-    "constants",
-    metavar="NAME=NUMBER",
-    multiple=True,
-    callback=constants_of,
-    help="A number for a placeholder of a frozen graph; repeatable.",
-)
+@source_options
 @click.option(
     "--lowering",
     default=AUTO,
@@ -99,7 +57,6 @@ from tflite_rnn.console import import_tensorflow, quiet_stderr
     callback=renames_of,
     help="A new name of an input or output; repeatable.",
 )
-@click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers).")
 @click.option(
     "--target",
     default=TARGETS[0],
@@ -116,20 +73,14 @@ from tflite_rnn.console import import_tensorflow, quiet_stderr
 )
 @reports_errors
 def convert_command(
+    flags: SourceFlags,
     source: Path,
     output: Path,
-    signature_key: str | None,
-    source_format: str,
-    inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
-    input_shapes: Mapping[str, tuple[int | None, ...]],
-    constants: Mapping[str, float],
     lowering: str,
     state: str,
     target: str,
     pair_directions: bool,
     rename: Mapping[str, str],
-    unsafe: bool,
     report_file: Path | None,
 ) -> None:
     """Convert a model to a .tflite of builtin ops, its recurrences to fused ops or loops.
@@ -146,25 +97,17 @@ def convert_command(
     for place in (output, report_file):
         if place is not None:
             check_writable(place)
-    check_exists(source)
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"converting {source}"):
-        import_tensorflow()
+        typed = flags.source_at(source)
         with quiet_stderr():
             converted = tflite_rnn.convert(
-                source,
+                typed,
                 lowering=lowering,
                 state=state,
                 target=target,
                 pair_directions=pair_directions,
                 rename=rename,
-                signature_key=signature_key,
-                source_format=source_format,
-                inputs=inputs,
-                outputs=outputs,
-                input_shapes=input_shapes,
-                constants=constants,
-                safe_mode=not unsafe,
             )
     converted.save(output)
     if report_file is not None:

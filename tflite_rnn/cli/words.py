@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import click
 
-from converter.errors import SourceError
-
 _SIZE = re.compile(r"\d+|\?|-1")
+_PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def names_of(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -26,7 +24,7 @@ def shapes_of(_: click.Context, __: click.Parameter, text: str | None) -> dict[s
         if not part.strip():
             continue
         if not colon or not name or not all(_SIZE.fullmatch(size) for size in sizes):
-            raise click.BadParameter(f"{part.strip()!r} is no shape; write NAME:SIZE,SIZE,… with ? where unknown")
+            raise click.BadParameter(f"expected NAME:SIZE,SIZE,… with ? for open sizes, got {part.strip()!r}")
         shapes[name] = tuple(None if size in {"?", "-1"} else int(size) for size in sizes)
     return shapes
 
@@ -39,7 +37,7 @@ def constants_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) 
         try:
             constants[name.strip()] = float(number)
         except ValueError:
-            raise click.BadParameter(f"{text!r} is no NAME=NUMBER") from None
+            raise click.BadParameter(f"expected NAME=NUMBER, got {text!r}") from None
     return constants
 
 
@@ -48,11 +46,16 @@ def renames_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) ->
     pairs = [text.partition("=") for text in texts]
     for text, (old, _equals, new) in zip(texts, pairs, strict=True):
         if not old.strip() or not new.strip():
-            raise click.BadParameter(f"{text!r} is no OLD=NEW")
+            raise click.BadParameter(f"expected OLD=NEW, got {text!r}")
     return {old.strip(): new.strip() for old, _equals, new in pairs}
 
 
-def check_exists(source: Path) -> None:
-    """Raise SourceError for a missing source before TensorFlow's long import."""
-    if not source.exists():
-        raise SourceError(f"{source}: no such file or directory")
+def objects_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Read each ``name=module:attribute``; the module is not imported yet."""
+    objects: dict[str, str] = {}
+    for text in texts:
+        name, _equals, place = text.partition("=")
+        if not name.strip() or not _PLACE.fullmatch(place.strip()):
+            raise click.BadParameter(f"expected NAME=MODULE:ATTR, got {text!r}")
+        objects[name.strip()] = place.strip()
+    return objects

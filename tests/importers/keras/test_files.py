@@ -19,8 +19,7 @@ from click.testing import CliRunner
 import tflite_rnn as rnn
 from converter.importers.keras import files
 from converter.ir import Array
-from converter.options import SourceOptions
-from converter.sources import open_source
+from converter.opening import open_source
 from tests.importers.keras.networks import LSTM, randomized
 from tflite_rnn.cli import main
 
@@ -46,7 +45,7 @@ def network(library: ModuleType, *layers: Any) -> Any:
 
 
 def answer(source: Any, x: Array, **options: Any) -> Array:
-    function = open_source(source, SourceOptions(**options))
+    function = open_source(rnn.KerasFile(source, **options) if options else source)
     (name,) = function.input_names
     (output,) = function({name: x}).values()
     return output

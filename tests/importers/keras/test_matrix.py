@@ -12,7 +12,7 @@ import tf_keras
 
 import tflite_rnn as rnn
 from converter.ir import Array
-from converter.sources import open_source
+from converter.opening import open_source
 from tests.importers.keras.networks import (
     ACTIVATIONS_OF_KERAS2,
     ACTIVATIONS_OF_KERAS3,

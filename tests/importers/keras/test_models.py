@@ -13,7 +13,7 @@ import tf_keras
 
 import tflite_rnn as rnn
 from converter.importers.keras import is_keras_model
-from converter.sources import open_source
+from converter.opening import open_source
 from tests.importers.keras.networks import LSTM, randomized
 from tflite_rnn.runtime import TF_LITE, Runtime, WorkerPool
 

@@ -1,0 +1,107 @@
+"""Opening a source: the importer of its kind reads it. No importer is loaded before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from converter.errors import ConversionError, Rejection, SourceError
+from converter.importers.source import RunnableSource, Source
+from converter.ir import Program, TfliteOp
+from converter.rules import Rule
+from converter.sources import (
+    FrozenGraph,
+    Function,
+    KerasFile,
+    KerasModel,
+    SavedModel,
+    StrPath,
+    TfliteModel,
+    as_source,
+)
+
+TensorflowSource: TypeAlias = SavedModel | FrozenGraph | KerasFile | KerasModel | Function
+"""The sources that TensorFlow reads and runs."""
+
+
+def open_source(given: object) -> Source:
+    """Return the model of a source, or of what stands for one (see `as_source`).
+
+    Raises SourceError if it cannot be read, or does not have what the source's options name; ConversionError for a
+    Keras model of another precision than float32.
+    """
+    source = as_source(given)
+    if isinstance(source, TfliteModel):
+        from converter.importers.tflite_file import load_tflite
+
+        return load_tflite(source.model).with_shapes(source.input_shapes or {})
+    return open_in_tensorflow(source)
+
+
+def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
+    """Return the model of a source that TensorFlow reads and runs. Errors as `open_source`."""
+    shapes = source.input_shapes or {}
+    match source:
+        case SavedModel():
+            from converter.importers.saved_model import load_function
+
+            path = _existing(source.path)
+            if not path.is_dir():
+                raise SourceError(f"{path}: expected the directory of a SavedModel, found a file")
+            return load_function(path, signature_key=source.signature_key).with_shapes(shapes)
+        case FrozenGraph():
+            from converter.importers.frozen_graph import load_frozen_graph
+
+            return load_frozen_graph(
+                _existing(source.path),
+                inputs=source.inputs,
+                outputs=source.outputs,
+                input_shapes=shapes,
+                constants=source.constants,
+            )
+        case KerasFile():
+            from converter.importers.keras import load_keras_file
+
+            path, objects = _existing(source.path), source.custom_objects
+            return load_keras_file(path, custom_objects=objects, safe_mode=source.safe_mode).with_shapes(shapes)
+        case KerasModel():
+            from converter.importers.keras import from_keras_model
+
+            return from_keras_model(source.model).with_shapes(shapes)
+        case Function():
+            from converter.importers.tf_function import FlatFunction, flatten_function
+
+            function = source.function
+            flat = function if isinstance(function, FlatFunction) else flatten_function(function)
+            return flat.with_shapes(shapes)
+
+
+def _existing(path: StrPath) -> Path:
+    """Return ``path`` if something is there, before TensorFlow's long import."""
+    found = Path(path)
+    if not found.exists():
+        raise SourceError(f"{found}: no such file or directory")
+    return found
+
+
+def import_source(source: Source, *, keep_lists: bool = True) -> Program:
+    """Return the program of a source; see `Source.to_program`. Raises ConversionError."""
+    program = source.to_program(keep_lists=keep_lists)
+    _refuse_variables(program)
+    return program
+
+
+def _refuse_variables(program: Program) -> None:
+    """Raise ConversionError if TFLiteConverter left a weight as a variable: nothing would set it in the file."""
+    rejections = [
+        Rejection(
+            Rule.CONSTANT_WEIGHTS,
+            op.name,
+            "a variable of the model is no constant, because the model changes it while it runs",
+            "convert the model at inference, with variables that it only reads",
+        )
+        for op in program.ops()
+        if isinstance(op, TfliteOp) and op.builtin == "VAR_HANDLE"
+    ]
+    if rejections:
+        raise ConversionError("the model keeps something from one run to the next", rejections)

@@ -1,0 +1,176 @@
+"""The options that say how to read a source, the same for ``convert SOURCE`` and ``check --against SOURCE``."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from converter.errors import OptionError, SourceError
+from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE, format_of
+from converter.sources import AnySource, FrozenGraph, KerasFile, SavedModel, TfliteModel
+from tflite_rnn.cli.words import constants_of, names_of, objects_of, shapes_of
+from tflite_rnn.console import import_tensorflow
+
+T = TypeVar("T")
+
+AUTO = "auto"
+FORMATS = (AUTO, SAVED_MODEL, KERAS, FROZEN_GRAPH, TFLITE)
+WORDS = {
+    SAVED_MODEL: "a SavedModel",
+    KERAS: "a Keras file",
+    FROZEN_GRAPH: "a frozen graph",
+    TFLITE: "a .tflite",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFlags:
+    """The options of a source as they were given on the command line; falsy ones were not."""
+
+    source_format: str = AUTO
+    signature_key: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+    custom_objects: Mapping[str, str] = field(default_factory=dict)
+    unsafe: bool = False
+
+    def source_at(self, path: Path) -> AnySource:
+        """Return the source at ``path``, which must be there, and make ready what reads it.
+
+        TensorFlow is imported unless the source is a ``.tflite``. Raises SourceError if the path holds no model,
+        or TensorFlow is missing; OptionError for options of sources of another kind, or a custom object that
+        cannot be imported.
+        """
+        if not path.exists():
+            raise SourceError(f"{path}: no such file or directory")
+        kind = format_of(path) if self.source_format == AUTO else self.source_format
+        self._check_kind(kind, path)
+        shapes = self.input_shapes or None
+        if kind == TFLITE:
+            return TfliteModel(path, input_shapes=shapes)
+        import_tensorflow()
+        if kind == SAVED_MODEL:
+            return SavedModel(path, signature_key=self.signature_key, input_shapes=shapes)
+        if kind == KERAS:
+            objects = {name: _imported(name, place) for name, place in self.custom_objects.items()}
+            return KerasFile(path, custom_objects=objects, safe_mode=not self.unsafe, input_shapes=shapes)
+        return FrozenGraph(
+            path,
+            inputs=self.inputs or None,
+            outputs=self.outputs or None,
+            constants=self.constants or None,
+            input_shapes=shapes,
+        )
+
+    def _check_kind(self, kind: str, path: Path) -> None:
+        """Raise OptionError for an option that is about sources of another kind."""
+        for flag, given, meant in (
+            ("--signature-key", self.signature_key, SAVED_MODEL),
+            ("--inputs", self.inputs, FROZEN_GRAPH),
+            ("--outputs", self.outputs, FROZEN_GRAPH),
+            ("--set", self.constants, FROZEN_GRAPH),
+            ("--custom-object", self.custom_objects, KERAS),
+            ("--unsafe", self.unsafe, KERAS),
+        ):
+            if given and kind != meant:
+                raise OptionError(
+                    f"{flag} is an option of {WORDS[meant]}, but {path} is {WORDS[kind]}; leave it out, or "
+                    "correct the kind with --from"
+                )
+
+
+def source_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command the options of a source; it gets them as ``flags``, its first argument."""
+
+    @wraps(command)
+    def with_flags(**options: Any) -> T:
+        flags = SourceFlags(**{each.name: options.pop(each.name) for each in fields(SourceFlags)})
+        return command(flags, **options)
+
+    decorated: Callable[..., T] = with_flags
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--from",
+        "source_format",
+        default=AUTO,
+        type=click.Choice(FORMATS),
+        metavar="FORMAT",
+        help="saved_model, keras, frozen_graph or tflite; detected automatically by default.",
+    ),
+    click.option(
+        "--signature-key",
+        "--saved_model_signature_key",
+        "signature_key",
+        help="The signature of a SavedModel; by default serving_default, or its only one.",
+    ),
+    click.option(
+        "--inputs",
+        "--input_arrays",
+        "inputs",
+        metavar="A,B",
+        callback=names_of,
+        help="Input nodes of a frozen graph; its placeholders by default.",
+    ),
+    click.option(
+        "--outputs",
+        "--output_arrays",
+        "outputs",
+        metavar="Y,H",
+        callback=names_of,
+        help="Output nodes of a frozen graph; its only end by default.",
+    ),
+    click.option(
+        "--set",
+        "constants",
+        metavar="NAME=NUMBER",
+        multiple=True,
+        callback=constants_of,
+        help="A number for a placeholder of a frozen graph; repeatable.",
+    ),
+    click.option(
+        "--custom-object",
+        "custom_objects",
+        metavar="NAME=MODULE:ATTR",
+        multiple=True,
+        callback=objects_of,
+        help="A class or function that a Keras file names; repeatable.",
+    ),
+    click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers)."),
+    click.option(
+        "--input-shapes",
+        metavar="A:2,?,80;B:2",
+        callback=shapes_of,
+        help="Shapes of inputs; ? is a size known only when it runs.",
+    ),
+)
+
+
+def _imported(name: str, place: str) -> Any:
+    """Return the object that ``place``, a module and an attribute joined by a colon, names."""
+    module_name, _, attribute = place.partition(":")
+    given = f"--custom-object {name}={place}"
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError) as error:
+        raise OptionError(
+            f"{given}: cannot import {module_name}: {error}; the module must be importable: install it, or put "
+            "its directory on the path, as in PYTHONPATH=. tflite-rnn …"
+        ) from error
+    try:
+        return operator.attrgetter(attribute)(module)
+    except AttributeError as error:
+        raise OptionError(f"{given}: {error}; expected the name of a class or function in that module") from error
