@@ -25,6 +25,7 @@ from converter.ir import (
     LayerNormLstmCell,
     Lowering,
     Names,
+    Op,
     Program,
     Recurrence,
     RnnCell,
@@ -269,11 +270,15 @@ def forward(draw: st.DrawFn, draft: Draft, number: int) -> None:
 
 @st.composite
 def backward(draw: st.DrawFn, draft: Draft, number: int) -> None:
-    """go_backwards: over the reversed sequence; its outputs in reverse, or in order of time."""
+    """A recurrence that goes backwards, or over what is reversed; its outputs in reverse, or in order of x."""
     x, time_major = draw(st.sampled_from(draft.sequences[::-1]))
     lengths = _lengths(draw, draft)
-    flipped = _reversed(draft, x, lengths, time_major)
-    op = draw(_recurrence(draft, flipped, time_major, f"layer_{number}", lengths))
+    if draw(st.booleans()):
+        op = draw(_recurrence(draft, x, time_major, f"layer_{number}", lengths))
+        op = replace(op, go_backwards=True)
+    else:
+        flipped = _reversed(draft, x, lengths, time_major)
+        op = draw(_recurrence(draft, flipped, time_major, f"layer_{number}", lengths))
     draft.add(op)
     if draw(st.booleans()):
         draft.sequences.append((_tamed(draft, op), time_major))
@@ -517,7 +522,7 @@ def compilations(draw: st.DrawFn) -> Compilation:
 
 def _arrays(source: Program, layout: Layout, time: int, batch: int, seed: int, *, dirty: bool) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
-    reverses = any(isinstance(op, TfliteOp) and op.builtin == "REVERSE_SEQUENCE" for op in source.ops())
+    reverses = any(map(_reverses_rows, source.ops()))
     case: dict[str, Array] = {}
     for name, value in zip(source.signature.inputs, source.main.inputs, strict=True):
         shape = value.type.shape or ()
@@ -533,6 +538,12 @@ def _arrays(source: Program, layout: Layout, time: int, batch: int, seed: int, *
         for row, length in zip(rows, case[lengths.name], strict=True):
             row[length:] = np.nan
     return case
+
+
+def _reverses_rows(op: Op) -> bool:
+    if isinstance(op, Recurrence):
+        return op.go_backwards
+    return isinstance(op, TfliteOp) and op.builtin == "REVERSE_SEQUENCE"
 
 
 def _lengths_of_all_readers(source: Program) -> Value | None:

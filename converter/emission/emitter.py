@@ -241,6 +241,16 @@ class Emitter:
         operands = [x, self.integers(*begin), end, self.integers(*[1] * rank)]
         return self.op("STRIDED_SLICE", operands, result, masks)
 
+    def reverse(self, x: Value, axis: int, into: str | Value = "reversed") -> Value:
+        """Append a REVERSE_V2 along one axis."""
+        axes = self.constant("axis", np.array([axis], np.int32))
+        return self.op("REVERSE_V2", [x, axes], self._into(into, x, dims(x)))
+
+    def reverse_rows(self, x: Value, lengths: Value, axis: int, into: str | Value = "reversed") -> Value:
+        """Append a REVERSE_SEQUENCE along ``axis``, 0 or 1, of the first ``lengths`` [B] steps of each row."""
+        options = {"seqDim": axis, "batchDim": 1 - axis}
+        return self.op("REVERSE_SEQUENCE", [x, lengths], self._into(into, x, dims(x)), options)
+
     def cumulated(self, x: Value, axis: int, name: str) -> Value:
         """Append a CUMSUM over one axis of what comes before each element."""
         options = {"exclusive": True, "reverse": False}

@@ -71,6 +71,8 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
     x, lengths, mask, *initial = operands
     if x is None:
         raise InvalidProgramError(f"{op.name} has no input")
+    if op.go_backwards:
+        x, mask = _reversed(x, lengths, op), None if mask is None else _reversed(mask, lengths, op)
     steps = x if op.time_major else x.swapaxes(0, 1)
     time, batch = steps.shape[:2]
     state = [
@@ -99,8 +101,7 @@ def _evaluate_bidirectional(op: Bidirectional, operands: list[Array | None]) -> 
     count = len(op.forward.operands)
     x, lengths, *_ = operands
     forward = _evaluate_recurrence(op.forward, operands[:count])
-    backward_x = None if x is None else _reversed(x, lengths, op.backward)
-    output, *state = _evaluate_recurrence(op.backward, [backward_x, lengths, None, *operands[count:]])
+    output, *state = _evaluate_recurrence(op.backward, [x, lengths, None, *operands[count:]])
     return [*forward, _reversed(output, lengths, op.backward), *state]
 
 

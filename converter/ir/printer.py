@@ -49,6 +49,8 @@ def _scan(op: Scan) -> str:
 
 def _recurrence(op: Recurrence) -> str:
     parts = [f"%{op.x.name}", str(op.cell), "time_major" if op.time_major else "batch_major"]
+    if op.go_backwards:
+        parts.append("go_backwards")
     if any(op.initial_state):
         states = ", ".join("zero" if value is None else f"%{value.name}" for value in op.initial_state)
         parts.append(f"initial_state=({states})")

@@ -41,6 +41,16 @@ class Recurrence:
 
     With ``mask`` (bool, [T, B] if ``time_major``, else [B, T]), a row keeps its state at every step where the mask
     is False, wherever that is, and its output is as ``masked_output`` says. A recurrence has lengths or a mask.
+
+    With ``go_backwards``, every row of ``x`` (and of ``mask``) is read from its end, and the outputs are in the
+    order in which the steps are computed, as in Keras. For a row of n steps, n being its length or else T::
+
+        output[t], state[t + 1] = cell(x[t], state[t])            t = 0, ..., n - 1
+        output[t], state[t + 1] = cell(x[n - 1 - t], state[t])    t = 0, ..., n - 1, with go_backwards
+        output[t], state[t + 1] = 0, state[t]                     t = n, ..., T - 1
+
+    Lengths below 0 or above T count as 0 or T. Those of a recurrence that goes backwards by itself, not in a
+    `Bidirectional`, are within these bounds: the runtimes reverse no row beyond them.
     """
 
     name: str
@@ -55,6 +65,7 @@ class Recurrence:
     location: Location | None = None
     mask: Value | None = None
     masked_output: MaskedOutput = MaskedOutput.HELD
+    go_backwards: bool = False
 
     @property
     def place(self) -> str:
@@ -185,10 +196,11 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bidirectional:
-    """Two recurrences over one sequence: ``forward`` from its start, ``backward`` from its end (of each row).
+    """Two recurrences over the same ``x``, of which ``backward`` goes backwards.
 
-    Both read the same ``x``, and the outputs of both are in its order of time: ``backward.output`` at a step is
-    what the backward cell gives when it comes to that step, and its final state is that after the first step.
+    The outputs of both are in the order of ``x``: unlike those of a `Recurrence` by itself, ``backward.output`` is
+    reversed, each row within its length. For a row of n steps, ``backward.output[t]`` is what the cell gives when
+    it reads ``x[t]``, after ``x[t + 1], ..., x[n - 1]``.
     """
 
     forward: Recurrence

@@ -51,12 +51,29 @@ def _broken_op(op: Op) -> Iterator[str]:
     if isinstance(op, Scan):
         yield from _broken_scan(op)
     if isinstance(op, Bidirectional):
-        yield from _broken_op(op.forward)
-        yield from _broken_op(op.backward)
-        if op.forward.x is not op.backward.x:
-            yield f"{op.name}: its directions read {op.forward.x.name} and {op.backward.x.name}"
-    if not isinstance(op, Recurrence):
-        return
+        yield from _broken_bidirectional(op)
+    if isinstance(op, Recurrence):
+        yield from _broken_recurrence(op)
+
+
+def _broken_bidirectional(op: Bidirectional) -> Iterator[str]:
+    yield from _broken_recurrence(op.forward)
+    yield from _broken_recurrence(op.backward)
+    for what, one, other in (
+        ("x", op.forward.x, op.backward.x),
+        ("sequence_length", op.forward.sequence_length, op.backward.sequence_length),
+    ):
+        if one is not other:
+            yield f"{op.name}: its directions read {_name(one)} and {_name(other)} as {what}"
+    if op.forward.go_backwards or not op.backward.go_backwards:
+        yield f"{op.name}: its backward recurrence, and no other, goes backwards"
+
+
+def _name(value: Value | None) -> str:
+    return "nothing" if value is None else value.name
+
+
+def _broken_recurrence(op: Recurrence) -> Iterator[str]:
     cell = op.cell
     yield from _mismatch(op, "x", op.x, (None, None, cell.input_size))
     yield from _mismatch(op, "output", op.output, (None, None, cell.output_size))

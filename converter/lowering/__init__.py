@@ -24,6 +24,7 @@ from converter.lowering.bidirectional import lower_bidirectional
 from converter.lowering.fused import lower_fused
 from converter.lowering.loop import AddGraph, Loop, emit_loop
 from converter.lowering.recurrences import steps_of_recurrence
+from converter.lowering.reversals import spell_reversals
 from converter.lowering.scans import steps_of_scan
 from converter.lowering.unrolled import emit_unrolled
 
@@ -47,7 +48,7 @@ def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
     names = graph.names()
     read = _read_values(graph)
     ops: list[Op] = []
-    for op in graph.ops:
+    for op in spell_reversals(graph.ops, names):
         if isinstance(op, TfliteOp):
             ops.append(op)
         elif isinstance(op, Bidirectional):

@@ -13,7 +13,20 @@ import numpy as np
 
 from converter.analysis.uses import without_dead_ops
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Op, Program, Recurrence, TensorType, TfliteOp, Trait, Value, has, rewire_graph
+from converter.ir import (
+    Graph,
+    Op,
+    Producers,
+    Program,
+    Recurrence,
+    TensorType,
+    TfliteOp,
+    Trait,
+    Value,
+    attributes,
+    has,
+    rewire_graph,
+)
 
 
 def absorb_transposes(program: Program) -> Program:
@@ -41,20 +54,16 @@ def _next(graph: Graph) -> Recurrence | TfliteOp | None:
     for op in graph.ops:
         if isinstance(op, Recurrence) and op.time_major and _untransposed(producers.get(op.x)) is not None:
             return op
-        if isinstance(op, TfliteOp) and (_is_after(op, producers) or _is_reverse(op, graph, producers)):
+        if isinstance(op, TfliteOp) and (_is_after(op, producers) or _is_reverse(op, producers)):
             return op
     return None
 
 
-def _is_reverse(op: TfliteOp, graph: Graph, producers: Mapping[Value, Op]) -> bool:
-    """True if ``op`` turns a transposed sequence around for a recurrence, or the output of one."""
-    if op.builtin != "REVERSE_V2" or op.operands[1] is None or op.operands[1].data is None:
+def _is_reverse(op: TfliteOp, producers: Producers) -> bool:
+    """True if ``op`` reverses the transposed output of a recurrence, or what was computed from one."""
+    if op.builtin != "REVERSE_V2" or attributes.axes(op) is None:
         return False
-    source = _untransposed(producers.get(op.operands[0])) if op.operands[0] is not None else None
-    if source is None:
-        return False
-    readers = (reader for reader in graph.ops if isinstance(reader, Recurrence) and reader.time_major)
-    return _is_output(source, producers) or any(reader.x is op.results[0] for reader in readers)
+    return _is_output(_untransposed(producers.get(op.operand(0))), producers)
 
 
 def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:

@@ -23,6 +23,7 @@ from converter.ir import (
     DType,
     Graph,
     Names,
+    Op,
     Program,
     Recurrence,
     Scan,
@@ -39,7 +40,7 @@ from converter.rules import Rule
 RESET = "reset"
 """The key of the signature that puts every state back to where it starts."""
 
-_BACKWARD = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
+_REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
 
 def keep_state(program: Program) -> Program:
@@ -78,11 +79,10 @@ def keep_state(program: Program) -> Program:
 def _rejections(program: Program) -> Iterator[Rejection]:
     backward: set[Value] = set()
     for op in program.main.ops:
-        reverses = isinstance(op, TfliteOp) and op.builtin in _BACKWARD
         if isinstance(op, Recurrence | Scan):
             read = (op.x,) if isinstance(op, Recurrence) else op.sequences
-            yield from _steps_rejections(op, is_backward=bool(backward.intersection(read)))
-        if reverses or backward.intersection(op.operands):
+            yield from _steps_rejections(op, is_backward=_reverses(op) or bool(backward.intersection(read)))
+        if _reverses(op) or backward.intersection(op.operands):
             backward.update(op.results)
     for graph in program.graphs[1:]:
         for inner in graph.ops:
@@ -93,6 +93,13 @@ def _rejections(program: Program) -> Iterator[Rejection]:
                     "the recurrence runs inside a tf.while_loop or tf.cond",
                     "call dynamic_rnn outside of it",
                 )
+
+
+def _reverses(op: Op) -> bool:
+    """Whether the results of ``op`` begin with what comes last in its operands."""
+    if isinstance(op, TfliteOp):
+        return op.builtin in _REVERSALS
+    return isinstance(op, Recurrence) and op.go_backwards
 
 
 def _steps_rejections(op: Steps, *, is_backward: bool) -> Iterator[Rejection]:

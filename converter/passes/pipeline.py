@@ -9,6 +9,7 @@ from converter.analysis.open_states import all_given
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.absorb_reversals import absorb_reversals, reversals_absorbed
 from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
@@ -44,6 +45,7 @@ KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
 MAP_SEQUENCES = Pass("map-sequences", map_sequences, sequences_mapped)
+ABSORB_REVERSALS = Pass("absorb-reversals", absorb_reversals, reversals_absorbed)
 ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes, transposes_absorbed)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
@@ -57,7 +59,9 @@ CANONICALIZE = (
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
     MAP_SEQUENCES,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state
+    ABSORB_REVERSALS,  # before ABSORB_TRANSPOSES: a reversal between a transpose and its recurrence would hide it
     ABSORB_TRANSPOSES,
+    ABSORB_REVERSALS,  # after ABSORB_TRANSPOSES: TensorFlow 1 reverses before it transposes
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
     REFINE_SHAPES,  # after RESOLVE_STATE, which knows zeros by how their shapes are computed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from converter.errors import InvalidProgramError
 from converter.ir import (
     Activation,
     Array,
+    Bidirectional,
     DType,
     Gate,
     Graph,
@@ -275,9 +277,9 @@ def test_batch_major_is_time_major_transposed() -> None:
     np.testing.assert_array_equal(batch_major, time_major.swapaxes(0, 1))
 
 
-def with_lengths(cell: LstmCell) -> Program:
+def with_lengths(cell: LstmCell, *, time_major: bool = True) -> Program:
     x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
-    op: Recurrence = recurrence(cell, x, sequence_length=lengths)
+    op: Recurrence = recurrence(cell, x, time_major=time_major, sequence_length=lengths)
     return program([x, lengths], [op], [op.output, *op.final_state])
 
 
@@ -317,6 +319,53 @@ def test_masked_outputs_are_held_or_zero_and_never_the_initial_state() -> None:
         assert not outputs[0].any()
         assert outputs[1].any()
         assert outputs[2].any() == last
+
+
+@pytest.mark.parametrize("time_major", [True, False])
+def test_a_recurrence_that_goes_backwards_reads_each_row_from_its_end(time_major: bool) -> None:
+    """Row by row: the outputs are those of the reversed row, in the order of its steps."""
+    forwards = with_lengths(lstm_cell(), time_major=time_major)
+    source = forwards.map_ops(lambda op: replace(op, go_backwards=True) if isinstance(op, Recurrence) else op)
+    x, lengths = np.random.default_rng(0).standard_normal((5, 3, 3)), [5, 2, 0]
+    got = evaluate(source, {"x": x if time_major else x.swapaxes(0, 1), "lengths": np.array(lengths)})
+    outputs = got["rnn_outputs"] if time_major else got["rnn_outputs"].swapaxes(0, 1)
+    alone = stack([lstm_cell()])
+    for row, n in enumerate(lengths):
+        expected = evaluate(alone, {"x": x[:n][::-1, row : row + 1]})
+        np.testing.assert_allclose(outputs[:n, row], expected["layer_0_outputs"][:, 0], rtol=1e-12)
+        assert not outputs[n:, row].any()
+        for state in ("state_0", "state_1"):
+            np.testing.assert_allclose(got[f"rnn_{state}"][row], expected[f"layer_0_{state}"][0], rtol=1e-12)
+
+
+def test_a_mask_is_read_backwards_like_its_sequence() -> None:
+    source = masked([gru_cell()])
+    backwards = source.map_ops(lambda op: replace(op, go_backwards=True) if isinstance(op, Recurrence) else op)
+    rng = np.random.default_rng(0)
+    x, mask = rng.standard_normal((5, 2, 3)), rng.random((5, 2)) < 0.6
+    expected, got = (
+        evaluate(source, {"x": x[::-1], "mask": mask[::-1]}),
+        evaluate(backwards, {"x": x, "mask": mask}),
+    )
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array)
+
+
+def test_a_bidirectional_op_gives_both_outputs_in_the_order_of_x() -> None:
+    x, lengths = tensor("x", None, None, 3), tensor("lengths", None, dtype=DType.INT32)
+    forward = recurrence(rnn_cell(), x, name="forward", sequence_length=lengths)
+    backward = recurrence(rnn_cell(seed=1), x, name="backward", sequence_length=lengths)
+    backward = replace(backward, go_backwards=True)
+    apart = program([x, lengths], [forward, backward], [*forward.results, *backward.results])
+    main = replace(apart.main, ops=(Bidirectional(forward, backward),))
+    given = {"x": np.random.default_rng(0).standard_normal((4, 2, 3)), "lengths": np.array([4, 2])}
+    expected, got = evaluate(apart, given), evaluate(replace(apart, graphs=(main,)), given)
+    back = expected.pop("backward_outputs")
+    np.testing.assert_array_equal(got["backward_outputs"][:, 0], back[::-1, 0])
+    np.testing.assert_array_equal(got["backward_outputs"][:2, 1], back[:2][::-1, 1])
+    assert not got["backward_outputs"][2:, 1].any()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array)
 
 
 def test_padding_that_is_not_a_number_stays_out_of_the_state() -> None:

@@ -5,7 +5,19 @@ from dataclasses import replace
 import pytest
 
 from converter.errors import InvalidProgramError
-from converter.ir import DType, Graph, Op, Program, Recurrence, Signature, TfliteOp, Value, format_program, verify
+from converter.ir import (
+    Bidirectional,
+    DType,
+    Graph,
+    Op,
+    Program,
+    Recurrence,
+    Signature,
+    TfliteOp,
+    Value,
+    format_program,
+    verify,
+)
 from tests.programs import lstm_cell, program, recurrence, rnn_cell, stack, tensor
 
 X = tensor("x", None, None, 3)
@@ -68,10 +80,31 @@ def test_a_mask_that_is_not_of_bools_or_beside_lengths_is_found() -> None:
         assert words in str(caught.value)
 
 
+def test_the_directions_of_a_bidirectional_op_are_one_forwards_and_one_backwards() -> None:
+    other = tensor("other", None, None, 3)
+    forward, backward = recurrence(rnn_cell(), X, name="forward"), recurrence(rnn_cell(), X, name="backward")
+    pairs = {
+        "its backward recurrence, and no other, goes backwards": Bidirectional(forward, backward),
+        "its directions read x and other as x": Bidirectional(
+            forward, replace(backward, x=other, go_backwards=True)
+        ),
+        "its directions read nothing and n as sequence_length": Bidirectional(
+            forward, replace(backward, sequence_length=tensor("n", None), go_backwards=True)
+        ),
+    }
+    for match, op in pairs.items():
+        broken([op], [backward.output], match)
+
+
 def test_a_signature_of_other_length_is_found() -> None:
     source = replace(stack([rnn_cell()]), signatures=(Signature("s", ("x", "y"), ("a", "a")),))
     with pytest.raises(InvalidProgramError, match="names 2 inputs, its graph has 1"):
         verify(source, after="naming")
+
+
+def test_a_recurrence_that_goes_backwards_prints_that_it_does() -> None:
+    source = stack([rnn_cell()]).map_ops(lambda op: replace(op, go_backwards=True))
+    assert "rnn(units=4, activation=tanh), time_major, go_backwards)" in format_program(source)
 
 
 def test_a_program_prints_a_line_per_op() -> None:

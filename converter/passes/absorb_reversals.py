@@ -1,0 +1,57 @@
+"""absorb-reversals: a recurrence over a reversed sequence goes backwards over the sequence itself.
+
+::
+
+    %r = REVERSE_V2(%x, const int32[1])
+    %y, %h = recurrence(%r, rnn(units=4, activation=tanh), time_major)
+
+becomes::
+
+    %y, %h = recurrence(%x, rnn(units=4, activation=tanh), time_major, go_backwards)
+
+The outputs of such a recurrence are in the order in which its steps are computed, so whatever reads them stays as
+it is, a second reversal too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converter.analysis.reversals import Reversal, reversal_of, reverses_time
+from converter.ir import Graph, Op, Producers, Program, Recurrence, Value
+
+
+def absorb_reversals(program: Program) -> Program:
+    """Make each recurrence whose input is reversed in time, each row within its length, go the other way."""
+    return program.map_graphs(_absorb_all)
+
+
+def reversals_absorbed(program: Program) -> bool:
+    """True if no recurrence reads a sequence that an op reversed for it."""
+    return all(_absorb_all(graph) is graph for graph in program.graphs)
+
+
+def _absorb_all(graph: Graph) -> Graph:
+    producers = graph.producers()
+    ops = tuple(_absorbed(op, producers) for op in graph.ops)
+    if all(new is old for new, old in zip(ops, graph.ops, strict=True)):
+        return graph
+    return _absorb_all(replace(graph, ops=ops))  # what was reversed twice goes forwards again
+
+
+def _absorbed(op: Op, producers: Producers) -> Op:
+    if not isinstance(op, Recurrence):
+        return op
+    reversal = _reversal(op.x, op, producers)
+    if reversal is None:
+        return op
+    turned = replace(op, x=reversal.x, sequence_length=reversal.lengths, go_backwards=not op.go_backwards)
+    if op.mask is None:
+        return turned
+    mask = _reversal(op.mask, op, producers)
+    return op if mask is None else replace(turned, mask=mask.x)
+
+
+def _reversal(sequence: Value, op: Recurrence, producers: Producers) -> Reversal | None:
+    reversal = reversal_of(producers.get(sequence))
+    return reversal if reversal is not None and reverses_time(reversal, op, producers) else None
