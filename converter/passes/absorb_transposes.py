@@ -52,11 +52,16 @@ def _absorb_all(graph: Graph) -> Graph:
 def _next(graph: Graph) -> Recurrence | TfliteOp | None:
     producers = graph.producers()
     for op in graph.ops:
-        if isinstance(op, Recurrence) and op.time_major and _untransposed(producers.get(op.x)) is not None:
+        if isinstance(op, Recurrence) and _is_between(op, producers):
             return op
         if isinstance(op, TfliteOp) and (_is_after(op, producers) or _is_reverse(op, producers)):
             return op
     return None
+
+
+def _is_between(op: Recurrence, producers: Producers) -> bool:
+    """True if ``op`` is time-major and reads a transposed sequence. A mask is time-major, too, and stays so."""
+    return op.time_major and op.mask is None and _untransposed(producers.get(op.x)) is not None
 
 
 def _is_reverse(op: TfliteOp, producers: Producers) -> bool:

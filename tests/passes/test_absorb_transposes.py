@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, Recurrence, Signature, TfliteOp, Value, evaluate, verify
+from converter.ir import (
+    Graph,
+    Names,
+    Op,
+    Program,
+    Recurrence,
+    Signature,
+    TfliteOp,
+    Value,
+    constant,
+    evaluate,
+    verify,
+)
 from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
 from tests.programs import gru_cell, lstm_cell, recurrence, tensor
 
@@ -64,6 +77,14 @@ def test_what_follows_a_recurrence_moves_before_the_transpose() -> None:
     y = e.transpose(dense, "y")
     after = _absorbed(_program(e.ops, x, [y]))
     assert _kinds(after) == ["Recurrence", "ADD", "FULLY_CONNECTED"]
+
+
+def test_a_mask_that_is_time_major_keeps_its_recurrence_time_major() -> None:
+    e, x = Emitter("m", Names({"x", "mask"})), tensor("x", 2, 5, 3)
+    mask = constant("mask", np.array([[True, False], [True, True], [False, True], [True, True], [False, False]]))
+    op = replace(recurrence(gru_cell(), e.transpose(x, "in")), mask=mask)
+    after = _absorbed(_program([*e.ops, op], x, [op.output]))
+    assert all(op.time_major for op in after.recurrences())
 
 
 def test_time_major_sequences_stay() -> None:
