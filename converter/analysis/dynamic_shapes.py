@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from converter.ir import Bidirectional, Graph, Lowering, Op, Steps, TfliteOp, Value, facts
+from converter.ir import Bidirectional, Graph, Lowering, Op, Recurrent, TfliteOp, Value, facts
 
 
-def first_unsettled(graph: Graph, op: Steps) -> Op | None:
+def first_unsettled(graph: Graph, op: Recurrent) -> Op | None:
     """Return an op of ``graph`` that a runtime may size before ``op`` runs; None if there is surely none."""
     dynamic: set[Value] = set()
     later: set[Value] = set(op.results)

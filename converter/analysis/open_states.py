@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from converter.analysis.zeros import is_zero
-from converter.ir import DType, Op, Program, Recurrence, Scan, Shape, Steps, TensorType, Value
+from converter.ir import DType, Op, Program, Recurrence, Recurrent, Scan, Shape, TensorType, Value
 
 _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
 
@@ -24,7 +24,7 @@ class OpenState:
     """
 
     name: str
-    op: Steps
+    op: Recurrent
     start: Value | None
     initial: Value
     final: Value
@@ -63,14 +63,14 @@ def all_given(program: Program) -> bool:
     return next(open_states(program), None) is None
 
 
-def _is_open(op: Steps, given: Value | None, producers: Mapping[Value, Op]) -> bool:
+def _is_open(op: Recurrent, given: Value | None, producers: Mapping[Value, Op]) -> bool:
     if given is None or isinstance(op, Recurrence):
         return given is None or given.is_constant
     # A recurrence's zeros are absent by now; a scan's are written out, and those of an unknown batch computed.
     return given.type.dtype not in _NO_NUMBERS and (given.is_constant or is_zero(given, producers))
 
 
-def _shape(op: Steps, index: int) -> Shape | None:
+def _shape(op: Recurrent, index: int) -> Shape | None:
     """Return the shape of a state, as far as it is known."""
     if isinstance(op, Recurrence):
         return (op.batch, op.cell.state_sizes[index])
@@ -78,13 +78,13 @@ def _shape(op: Steps, index: int) -> Shape | None:
     return given.shape if given.is_static else op.body.outputs[index].type.shape
 
 
-def _parts(op: Steps) -> Iterable[str]:
+def _parts(op: Recurrent) -> Iterable[str]:
     if isinstance(op, Scan):
         return ("",) if len(op.final_state) == 1 else (f"_{index}" for index in range(len(op.final_state)))
     return ("_c", "_h") if len(op.final_state) == 2 else ("",)
 
 
-def _given(op: Steps, starts: Mapping[Value, Value]) -> Steps:
+def _given(op: Recurrent, starts: Mapping[Value, Value]) -> Recurrent:
     states = tuple(starts.get(final, given) for given, final in zip(op.initial_state, op.final_state, strict=True))
     if isinstance(op, Recurrence):
         return replace(op, initial_state=states)

@@ -9,7 +9,7 @@ from converter.ir import DType, Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Steps:
+class StepMask:
     """``alive`` (bool) tells the steps within the lengths; ``zeros`` and ``ones`` are of its shape."""
 
     alive: Value
@@ -17,7 +17,7 @@ class Steps:
     ones: Value
 
 
-def steps_within(sequence: Value, lengths: Value, *, time_major: bool, emitter: Emitter) -> Steps:
+def steps_within(sequence: Value, lengths: Value, *, time_major: bool, emitter: Emitter) -> StepMask:
     """Emit which steps of ``sequence`` are within ``lengths`` [B], int32.
 
     ``sequence`` is [T, B, n] if ``time_major``, else [B, T, n]; the results are [T, B, 1] or [B, T, 1]. Steps are
@@ -29,7 +29,7 @@ def steps_within(sequence: Value, lengths: Value, *, time_major: bool, emitter: 
     limit = emitter.expand_dims(emitter.cast(lengths, DType.FLOAT32, "limit"), 1, "limits")
     if not time_major:
         limit = emitter.expand_dims(limit, 1, "limits_of_rows")
-    return Steps(emitter.less(step, limit, "alive"), zeros, ones)
+    return StepMask(emitter.less(step, limit, "alive"), zeros, ones)
 
 
 def zero_padding(sequence: Value, lengths: Value, result: Value, *, time_major: bool, emitter: Emitter) -> None:

@@ -29,9 +29,9 @@ from converter.ir.program import (
     Producers,
     Program,
     Recurrence,
+    Recurrent,
     Scan,
     Signature,
-    Steps,
     TfliteOp,
 )
 from converter.ir.rewire import rewire, rewire_graph
@@ -61,11 +61,11 @@ __all__ = [
     "Producers",
     "Program",
     "Recurrence",
+    "Recurrent",
     "RnnCell",
     "Scan",
     "Shape",
     "Signature",
-    "Steps",
     "StridedSlice",
     "TensorType",
     "TfliteOp",

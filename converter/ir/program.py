@@ -222,10 +222,10 @@ class Bidirectional:
         return (*self.forward.results, *self.backward.results)
 
 
-Steps: TypeAlias = Recurrence | Scan
-"""What is computed step by step, and needs a lowering."""
+Recurrent: TypeAlias = Recurrence | Scan
+"""An op that computes step by step, each step from the states of the one before, and needs a lowering."""
 
-Op: TypeAlias = Steps | Bidirectional | TfliteOp
+Op: TypeAlias = Recurrent | Bidirectional | TfliteOp
 
 Producers: TypeAlias = Mapping[Value, Op]
 """The op that defines each value of a graph; inputs and constants have none."""

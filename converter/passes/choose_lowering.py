@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from converter.analysis.dynamic_shapes import first_unsettled
 from converter.errors import ConversionError, Rejection
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, Scan, Steps
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, Recurrent, Scan
 from converter.options import ConvertOptions
 from converter.passes.legality import fused_rejections, loop_rejections, scan_rejections, unrolled_rejections
 from converter.targets import RULES
@@ -21,7 +21,7 @@ from converter.targets import RULES
 class Choice:
     """What was chosen for one recurrence or scan, and why nothing better."""
 
-    op: Steps
+    op: Recurrent
     refused: tuple[Rejection, ...]
 
 
@@ -31,7 +31,7 @@ def choose_lowering(program: Program, options: ConvertOptions) -> Program:
     Raises ConversionError with the rejections of every recurrence that has no exact lowering, or not the one that
     the options ask for.
     """
-    chosen: list[Mapping[Steps, Choice]] = [
+    chosen: list[Mapping[Recurrent, Choice]] = [
         _choose(graph, options, is_main=graph is program.main) for graph in program.graphs
     ]
     choices: list[Choice] = [choice for of_graph in chosen for choice in of_graph.values()]
@@ -56,24 +56,24 @@ def lowerings_chosen(program: Program) -> bool:
     return all(op.lowering is not None for op in program.ops() if isinstance(op, Recurrence | Scan))
 
 
-def _choose(graph: Graph, options: ConvertOptions, *, is_main: bool) -> Mapping[Steps, Choice]:
+def _choose(graph: Graph, options: ConvertOptions, *, is_main: bool) -> Mapping[Recurrent, Choice]:
     """Return the choice for each recurrence and scan of ``graph``, those in the bodies of scans too."""
     scans = [op for op in graph.ops if isinstance(op, Scan)]
-    choices: dict[Steps, Choice] = {op: _scan_choice(op, options) for op in scans}
+    choices: dict[Recurrent, Choice] = {op: _scan_choice(op, options) for op in scans}
     for scan in scans:
         choices |= _choose(scan.body, options, is_main=False)
     return choices | _choose_recurrences(graph, choices, options, is_main=is_main)
 
 
 def _choose_recurrences(
-    graph: Graph, others: Mapping[Steps, Choice], options: ConvertOptions, *, is_main: bool
-) -> dict[Steps, Choice]:
+    graph: Graph, others: Mapping[Recurrent, Choice], options: ConvertOptions, *, is_main: bool
+) -> dict[Recurrent, Choice]:
     """Return the choice for each recurrence of ``graph``: fused for all that can, then fewer until all agree."""
     recurrences = [op for op in graph.ops if isinstance(op, Recurrence)]
-    choices: dict[Steps, Choice] = {op: _choice(op, None, options, is_main=is_main) for op in recurrences}
+    choices: dict[Recurrent, Choice] = {op: _choice(op, None, options, is_main=is_main) for op in recurrences}
     while True:
         current = _applied(graph, {**others, **choices})
-        again: dict[Steps, Choice] = {
+        again: dict[Recurrent, Choice] = {
             op: _choice(op, first_unsettled(current, choices[op].op), options, is_main=is_main)
             if choices[op].op.lowering is Lowering.FUSED
             else choices[op]
@@ -84,7 +84,7 @@ def _choose_recurrences(
         choices = again
 
 
-def _applied(graph: Graph, choices: Mapping[Steps, Choice]) -> Graph:
+def _applied(graph: Graph, choices: Mapping[Recurrent, Choice]) -> Graph:
     def chosen(op: Op) -> Op:
         if not isinstance(op, Recurrence | Scan):
             return op

@@ -26,9 +26,9 @@ from converter.ir import (
     Op,
     Program,
     Recurrence,
+    Recurrent,
     Scan,
     Signature,
-    Steps,
     TensorType,
     TfliteOp,
     Value,
@@ -102,7 +102,7 @@ def _reverses(op: Op) -> bool:
     return isinstance(op, Recurrence) and op.go_backwards
 
 
-def _steps_rejections(op: Steps, *, is_backward: bool) -> Iterator[Rejection]:
+def _steps_rejections(op: Recurrent, *, is_backward: bool) -> Iterator[Rejection]:
     is_known = op.batch is not None if isinstance(op, Recurrence) else _is_static(op)
     if not is_known:
         yield Rejection(

@@ -18,9 +18,9 @@ from converter.ir import (
     LstmCell,
     Op,
     Recurrence,
+    Recurrent,
     RnnCell,
     Scan,
-    Steps,
 )
 from converter.rules import Rule
 from converter.targets import Rules
@@ -76,7 +76,7 @@ def loop_rejections(op: Recurrence) -> Iterator[Rejection]:
     yield from _type_rejections(op)
 
 
-def unrolled_rejections(op: Steps) -> Iterator[Rejection]:
+def unrolled_rejections(op: Recurrent) -> Iterator[Rejection]:
     """Yield every reason why the steps of ``op`` cannot be written out one after another."""
     if op.time is None:
         yield Rejection(
