@@ -82,6 +82,31 @@ def has_batch_axes(op: TfliteOp) -> bool:
     return _integer(op, "batchDims") != 0
 
 
+def batch_axes(op: TfliteOp) -> int:
+    """Return how many leading axes a GATHER's operands share; a negative number counts from the indices' last."""
+    return _integer(op, "batchDims")
+
+
+def block_size(op: TfliteOp) -> int:
+    """Return the height and width that SPACE_TO_DEPTH or DEPTH_TO_SPACE moves from or to one element."""
+    return _integer(op, "blockSize", 1)
+
+
+def spans_axes(op: TfliteOp, place: int) -> bool:
+    """Return whether an entry of a STRIDED_SLICE stands for all axes that have no entry."""
+    return bool(_integer(op, "ellipsisMask") & 1 << place)
+
+
+def adds_axis(op: TfliteOp, place: int) -> bool:
+    """Return whether an entry of a STRIDED_SLICE stands for a new axis of size one."""
+    return bool(_integer(op, "newAxisMask") & 1 << place) and not spans_axes(op, place)
+
+
+def counts_from_begin(op: TfliteOp) -> bool:
+    """Return whether the ends of a STRIDED_SLICE count from its begins."""
+    return _flag(op, "offset")
+
+
 def keeps_dims(op: TfliteOp) -> bool:
     """Return whether a reduction keeps the axes that it reduces, with size one."""
     return _flag(op, "keepDims")
@@ -200,6 +225,31 @@ class FullyConnected:
         bias = op.operands[2] if len(op.operands) > 2 else None
         shuffled = _integer(op, "weightsFormat") != 0
         return cls(op.operand(0), op.operand(1), bias, fused_activation(op), _flag(op, "keepNumDims"), shuffled)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How a convolution or a pool moves over axes, in the order height, width, or depth, height, width.
+
+    If x ``is_padded``, there is a result for each stride that begins in it; else for each window that lies in it.
+    ``sizes`` are those of a pool's windows; a convolution's are the sizes of its filters.
+    """
+
+    is_padded: bool
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, op: TfliteOp, *, axes: str = "HW") -> Windows:
+        """Return what an op over the given axes says."""
+        sides = {"D": "Depth", "H": "Height", "W": "Width"}
+        return cls(
+            _integer(op, "padding") == 0,
+            tuple(_integer(op, f"stride{axis}", 1) for axis in axes),
+            tuple(_integer(op, f"dilation{axis}Factor", 1) for axis in axes),
+            tuple(_integer(op, f"filter{sides[axis]}", 1) for axis in axes),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

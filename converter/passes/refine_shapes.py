@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from converter.analysis.dynamic_shapes import computes_a_shape
 from converter.errors import InvalidProgramError
 from converter.ir import (
     Array,
@@ -19,6 +18,7 @@ from converter.ir import (
     Op,
     Program,
     Recurrence,
+    Shape,
     TensorType,
     TfliteOp,
     Value,
@@ -26,6 +26,7 @@ from converter.ir import (
     rewire,
 )
 from converter.ir.evaluate import evaluate_graph
+from converter.ir.shapes import result_shapes
 
 
 def refine_shapes(program: Program) -> Program:
@@ -67,11 +68,8 @@ def _refined(op: Op) -> Op:
         return _refined_recurrence(op)
     if not isinstance(op, TfliteOp) or all(value.type.is_static for value in op.results):
         return op
-    shapes = _shapes(op)
-    if shapes is None or not all(map(_agrees, op.results, shapes)):
-        return op
-    results = zip(op.results, shapes, strict=True)
-    return replace(op, results=tuple(_with_shape(value, shape) for value, shape in results))
+    shapes = zip(op.results, result_shapes(op), strict=True)
+    return replace(op, results=tuple(_with_shape(value, shape) for value, shape in shapes))
 
 
 def _refined_recurrence(op: Recurrence) -> Recurrence:
@@ -84,26 +82,17 @@ def _refined_recurrence(op: Recurrence) -> Recurrence:
     )
 
 
-def _with_shape(value: Value, shape: tuple[int | None, ...]) -> Value:
-    known = value.type.shape or (None,) * len(shape)
+def _with_shape(value: Value, shape: Shape | None) -> Value:
+    """Return ``value`` with the sizes of ``shape`` where its own are unknown, if the two do not contradict."""
+    if shape is None:
+        return value
+    known = (None,) * len(shape) if value.type.shape is None else value.type.shape
+    if len(known) != len(shape):
+        return value
+    if any(None not in {old, new} and old != new for old, new in zip(known, shape, strict=True)):
+        return value
     merged = tuple(old if new is None else new for old, new in zip(known, shape, strict=True))
     return value if merged == value.type.shape else replace(value, type=TensorType(value.type.dtype, merged))
-
-
-def _agrees(value: Value, shape: tuple[int, ...]) -> bool:
-    known = value.type.shape
-    if known is None:
-        return True
-    return len(known) == len(shape) and all(old in {None, new} for old, new in zip(known, shape, strict=True))
-
-
-def _shapes(op: TfliteOp) -> list[tuple[int, ...]] | None:
-    """Return the shapes of the results of ``op``, None if they do not follow from those of its operands."""
-    operands = [value for value in op.operands if value is not None]
-    if computes_a_shape(op) or not all(value.type.is_static for value in operands):
-        return None
-    results = _run(op, [_zeros(value) if value.data is None else value.data for value in operands])
-    return None if results is None else [array.shape for array in results]
 
 
 def _numbers(op: Op) -> dict[Value, Value]:
@@ -134,11 +123,6 @@ def _run(op: TfliteOp, given: list[Array]) -> list[Array] | None:
 
 def _is_integer(value: Value) -> bool:
     return value.type.dtype in {DType.INT32, DType.INT64}
-
-
-def _zeros(value: Value) -> Array:
-    dtype = value.type.dtype.numpy
-    return np.zeros([dim or 0 for dim in value.type.shape or ()], np.uint8 if dtype is None else dtype)
 
 
 def _constant(value: Value, numbers: Array) -> Value:

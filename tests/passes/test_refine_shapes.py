@@ -65,3 +65,25 @@ def test_a_loop_behind_which_shapes_are_known_has_no_computed_one() -> None:
     counts = compile_program(behind_a_loop()).report.op_counts
     assert "SHAPE" not in counts
     assert compile_program(stack([gru_cell()], time=5, batch=2)).report.op_counts["WHILE"] == 1
+
+
+def test_sizes_are_known_behind_ops_that_the_evaluator_does_not_know() -> None:
+    x, image = tensor("x", 5, 2, 3), tensor("image", None, None, None, 1)
+    op = recurrence(gru_cell(), x)
+    axis, kernel = constant("axis", np.asarray(3, np.int32)), constant("kernel", np.ones((6, 2, 1, 1), np.float32))
+    convolved = tensor("convolved", None, None, None, 6)
+    options = {"padding": 1, "strideH": 1, "strideW": 2, "dilationHFactor": 1, "dilationWFactor": 1}
+    ops = (
+        op,
+        TfliteOp("EXPAND_DIMS", (op.output, axis), (image,), "ExpandDimsOptions"),
+        TfliteOp("CONV_2D", (image, kernel, None), (convolved,), "Conv2DOptions", options),
+    )
+    source = Program((Graph("main", (x,), (convolved,), ops),), (Signature("main", ("x",), ("y",)),))
+    (output,) = refine_shapes(source).main.outputs
+    assert output.type.shape == (5, 1, 2, 6)
+
+
+def test_a_shape_that_the_file_contradicts_is_left_as_it_is() -> None:
+    x, y = tensor("x", 5, 2, 3), tensor("y", None, 7, 3)
+    source = Program((Graph("main", (x,), (y,), (TfliteOp("TANH", (x,), (y,)),)),), ())
+    assert refine_shapes(source).main.outputs == (y,)

@@ -1,0 +1,66 @@
+"""The shapes of an op's results, by the rule of its builtin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from converter.ir.builtins import Trait
+from converter.ir.dimensions import SymbolicShape
+from converter.ir.program import TfliteOp
+from converter.ir.shapes.general import RULES, elementwise, reduced
+from converter.ir.shapes.images import IMAGE_RULES
+from converter.ir.shapes.known import Known, Rule
+from converter.ir.shapes.parts import PART_RULES
+from converter.ir.traits import facts, has
+from converter.ir.types import Shape, Value
+
+
+def result_shapes(op: TfliteOp) -> tuple[Shape | None, ...]:
+    """Return the shape of each result of ``op``, as far as the types of its operands and its constants tell."""
+    positions = sizing(op)
+    operands = [known_of(value, sizes=place in positions) for place, value in enumerate(op.operands)]
+    return tuple(
+        None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
+        for shape in infer_shapes(op, operands)
+    )
+
+
+def infer_shapes(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape | None, ...]:
+    """Return the shape of each result of ``op``, as far as what is known of its operands tells.
+
+    A shape is None if not even its rank is known, a size if nothing is known of it.
+    """
+    nothing = (None,) * len(op.results)
+    rule = _rule(op)
+    if rule is None:
+        return nothing
+    try:
+        shapes = tuple(rule(op, operands))
+    except (ValueError, LookupError):  # unknown, or operands that do not fit together
+        return nothing
+    return shapes if len(shapes) == len(op.results) else nothing
+
+
+def sizing(op: TfliteOp) -> Sequence[int]:
+    """Return the positions of the operands whose content decides the shapes of the results."""
+    return (0,) if has(op, Trait.RANDOM) else facts(op).sized_by or ()
+
+
+def known_of(value: Value | None, *, sizes: bool) -> Known:
+    """Return what the type of ``value`` and, if it decides ``sizes``, its constant content say."""
+    if value is None:
+        return Known()
+    if not sizes or value.data is None or not np.issubdtype(value.data.dtype, np.integer):
+        return Known(value.type.shape)
+    return Known(value.type.shape, tuple(int(number) for number in value.data.reshape(-1)))
+
+
+def _rule(op: TfliteOp) -> Rule | None:
+    for rules in (RULES, PART_RULES, IMAGE_RULES):
+        if op.builtin in rules:
+            return rules[op.builtin]
+    if has(op, Trait.ELEMENTWISE):
+        return elementwise
+    return reduced if has(op, Trait.REDUCES) else None
