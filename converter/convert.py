@@ -13,6 +13,8 @@ from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
 from converter.ir import Bidirectional, Program, TfliteOp, verify
 from converter.lowering import lower
+from converter.metadata import NAME as METADATA
+from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.choose_lowering import Choice, explain_lowering
@@ -77,7 +79,8 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     lowered = run_passes(lowered, finish)
     _refuse_foreign_ops(lowered)
     _refuse_beyond_target(lowered, options.target)
-    model = build_model(replace(lowered, description=DESCRIPTION))
+    metadata = {METADATA: encode_metadata(options)}
+    model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(explain_lowering(prepared, options), paired),
         passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *joining, *finish)),

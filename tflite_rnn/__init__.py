@@ -28,6 +28,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from converter import __version__ as __version__
     from converter.convert import Converted
     from converter.errors import (
         ConversionError,
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     from tflite_rnn.nn.raw import raw_rnn
     from tflite_rnn.nn.static import static_bidirectional_rnn, static_rnn
     from tflite_rnn.runtime import ParityReport
-
-__version__ = "0.1.0"
 
 _HOME = {
     "BasicLSTMCell": "tflite_rnn.nn",
@@ -154,6 +153,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        _check_converter()
+        return importlib.import_module("converter").__version__
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

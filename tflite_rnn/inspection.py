@@ -11,21 +11,28 @@ from rich.table import Table
 
 from converter.ir import Graph, Op, Program, TfliteOp, Value
 from converter.targets import RULES, Rules, Target
+from tflite_rnn.runtime.metadata import ModelMetadata
 
 
-def describe(program: Program, *, title: str, size: int) -> Group:
-    """Return the tables that describe ``program``, read from a file of ``size`` bytes.
+def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata | None = None) -> Group:
+    """Return the tables that describe ``program``, read from a file of ``size`` bytes with ``metadata``.
 
     Tensors are numbered as in the last table, where their names and types are.
     """
     weights = sum(_bytes(value) for graph in program.graphs for value in graph.values())
     head = f"[bold]{escape(title)}[/bold]: {size:,} bytes, of which {weights:,} are constants"
     described = f"{head}\n{escape(program.description)}" if program.description else head
+    if metadata is not None:
+        described += f"\n{escape(_made(metadata))}"
     parts: list[str | Table] = [described, *_signatures(program), _counts(program)]
     for graph in program.graphs:
         numbers = {value: number for number, value in enumerate(graph.values())}
         parts += [*_states(graph, numbers), _ops(graph, numbers), _tensors(graph, numbers)]
     return Group(*parts)
+
+
+def _made(metadata: ModelMetadata) -> str:
+    return f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}"
 
 
 def describe_targets() -> Table:

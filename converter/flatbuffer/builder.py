@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flatbuffers
@@ -21,8 +22,8 @@ from converter.flatbuffer.schema import (
 from converter.ir import Graph, Program, Signature, TfliteOp, Value
 
 
-def build_model(program: Program) -> bytes:
-    """Return ``program`` as a TFLite flatbuffer.
+def build_model(program: Program, *, metadata: Mapping[str, bytes] | None = None) -> bytes:
+    """Return ``program`` as a TFLite flatbuffer, with entries of ``metadata`` by their names.
 
     Raises InvalidProgramError if a recurrence has not been lowered.
     """
@@ -38,6 +39,8 @@ def build_model(program: Program) -> bytes:
         _signature(signature, program.graphs[signature.graph], numberings[signature.graph])
         for signature in program.signatures
     ]
+    if metadata:
+        model.metadata = [_metadata(name, content, tables) for name, content in metadata.items()]
     model.operatorCodes, model.buffers = tables.codes, tables.buffers
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)
@@ -65,16 +68,21 @@ class _Tables:
             self.codes.append(code)
         return self._code_index[key]
 
-    def buffer(self, value: Value) -> int:
-        if value.data is None:
+    def buffer(self, raw: bytes | None) -> int:
+        if raw is None:
             return 0
-        raw = value.data.tobytes()
         if raw not in self._buffer_index:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(raw, np.uint8)
             self._buffer_index[raw] = len(self.buffers)
             self.buffers.append(buffer)
         return self._buffer_index[raw]
+
+
+def _metadata(name: str, content: bytes, tables: _Tables) -> Any:
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, tables.buffer(content)
+    return entry
 
 
 def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables) -> Any:
@@ -96,7 +104,7 @@ def _tensor(value: Value, tables: _Tables) -> Any:
     tensor = schema.TensorT()
     tensor.name = value.name
     tensor.type = DTYPE_NUMBERS[value.type.dtype]
-    tensor.buffer = tables.buffer(value)
+    tensor.buffer = tables.buffer(None if value.data is None else value.data.tobytes())
     tensor.isVariable = value.is_variable
     tensor.quantization = value.quantization
     shape = value.type.shape

@@ -51,6 +51,7 @@ def test_inspect_shows_signature_ops_states_tensors_and_size(model: Path) -> Non
     assert result.exit_code == 0, result.output
     for words in (
         f"{model.stat().st_size:,} bytes",
+        "made by tflite-rnn 0.1.0 for the target litert, state stateless",
         "signature serving_default",
         "float32[?,?,3]",
         "UNIDIRECTIONAL_SEQUENCE_LSTM",

@@ -26,7 +26,8 @@ def test_a_program_survives_the_round_trip() -> None:
 
 
 def test_equal_programs_give_equal_bytes() -> None:
-    assert build_model(read_model(MODEL)) == MODEL
+    once = build_model(read_model(MODEL))
+    assert build_model(read_model(once)) == once
     cells = [lstm_cell(peephole=True, projection=2), rnn_cell(depth=2)]
     assert compile_program(stack(cells, given_state=True)).model == MODEL
 

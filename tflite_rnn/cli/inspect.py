@@ -12,6 +12,7 @@ from converter.flatbuffer import read_file, read_model
 from converter.ir import Program
 from converter.targets import TARGETS, Target, target_rejections
 from tflite_rnn.cli.status import DIFFERENCE, reports_errors, table_console
+from tflite_rnn.runtime import read_metadata
 
 
 @click.command("inspect")
@@ -31,7 +32,9 @@ def inspect_command(model: Path, target: str | None) -> None:
         return
     from tflite_rnn.inspection import describe
 
-    table_console().print(describe(program, title=str(model), size=len(data)))
+    metadata = read_metadata(data, source=str(model))
+    described = describe(program, title=str(model), size=len(data), metadata=metadata)
+    table_console().print(described)
 
 
 def _judge(program: Program, model: Path, target: Target) -> None:

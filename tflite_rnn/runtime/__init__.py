@@ -26,6 +26,7 @@ Run a model by hand, and learn its signature::
 * `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
   is started anew for the next model.
 * `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it.
+* `read_metadata`, `ModelMetadata`: which compiler made a file, for which target and with which state policy.
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
 * `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
@@ -38,6 +39,7 @@ from __future__ import annotations
 from tflite_rnn.runtime.client import LoadedModel, Worker, WorkerPool
 from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, WorkerCrashed
 from tflite_rnn.runtime.inputs import example_cases, example_inputs
+from tflite_rnn.runtime.metadata import ModelMetadata, read_metadata
 from tflite_rnn.runtime.parity import ModelRunner, Progress, Reference, RunningModel, compare
 from tflite_rnn.runtime.report import ParityReport, ParityRow
 from tflite_rnn.runtime.runtimes import (
@@ -68,6 +70,7 @@ __all__ = [
     "TF_LITE",
     "CheckError",
     "LoadedModel",
+    "ModelMetadata",
     "ModelRunner",
     "ParityReport",
     "ParityRow",
@@ -87,4 +90,5 @@ __all__ = [
     "example_inputs",
     "installed_runtimes",
     "is_installed",
+    "read_metadata",
 ]
