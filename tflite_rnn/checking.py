@@ -15,7 +15,7 @@ from converter.convert import Converted
 from converter.flatbuffer import read_file, read_model
 from converter.importers.keras import is_keras_model
 from converter.importers.tf_function import FlatFunction
-from converter.ir import Program, TfliteOp, Value
+from converter.ir import Program, TfliteOp, Value, attributes
 from converter.opening import open_in_tensorflow
 from converter.sources import FrozenGraph, TfliteModel, as_source
 from tflite_rnn.reference import open_tflite
@@ -178,5 +178,5 @@ def _is_time_major(program: Program) -> bool:
     """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
     for op in program.ops():
         if isinstance(op, TfliteOp) and op.builtin.startswith(_FUSED):
-            return bool(op.options["timeMajor"])
+            return attributes.is_time_major(op)
     return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from converter.ir import Op, Producers, Recurrence, TfliteOp, Value, attributes
+from converter.ir import Op, Producers, Recurrence, StridedSlice, TfliteOp, Value, attributes, integers, made_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def same_lengths(one: Value, other: Value, op: Recurrence, producers: Producers)
 
 def _unclipped(lengths: Value, op: Recurrence, producers: Producers) -> Value:
     """Return what was clipped to [0, T], T being the number of steps of ``op``."""
-    clip = producers.get(lengths)
-    if not isinstance(clip, TfliteOp) or clip.builtin not in {"MAXIMUM", "MINIMUM"}:
+    clip = made_by(lengths, producers, "MAXIMUM", "MINIMUM")
+    if clip is None:
         return lengths
     value, bound = clip.operand(0), clip.operand(1)
     is_bound = _is_zero(bound) if clip.builtin == "MAXIMUM" else _is_time(bound, op, producers)
@@ -61,16 +61,11 @@ def _is_time(bound: Value, op: Recurrence, producers: Producers) -> bool:
     """Return whether ``bound`` is the number of steps: a constant, or an element of a shape."""
     if bound.data is not None:
         return op.time is not None and bound.data.tolist() == op.time
-    element = producers.get(bound)
-    if not isinstance(element, TfliteOp) or element.builtin != "STRIDED_SLICE":
+    element = StridedSlice.match(producers.get(bound))
+    shape = None if element is None else made_by(element.x, producers, "SHAPE")
+    if element is None or shape is None or element.dropped_axis != 0:
         return False
-    slice_ = attributes.StridedSlice.of(element)
-    shape = producers.get(slice_.x)
-    if slice_.dropped_axis != 0 or attributes.integers(slice_.begin) != (op.time_axis,):
-        return False
-    if not isinstance(shape, TfliteOp) or shape.builtin != "SHAPE":
-        return False
-    return _has_its_steps(shape.operand(0), op, producers)
+    return integers(element.begin) == (op.time_axis,) and _has_its_steps(shape.operand(0), op, producers)
 
 
 def _has_its_steps(sequence: Value, op: Recurrence, producers: Producers) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from converter.ir import DType, TfliteOp, Trait, Value, has
+from converter.ir import DType, FullyConnected, TfliteOp, Trait, Value, attributes, has
 
 _MOST_AXES = 4
 """Up to this rank all runtimes broadcast."""
@@ -17,26 +17,20 @@ def is_batchable(op: TfliteOp, sliced: Container[Value]) -> bool:
         return False
     if has(op, Trait.ELEMENTWISE):
         return all(_keeps_its_axes(value, result.type.rank, sliced) for value in op.operands if value is not None)
-    if op.builtin == "FULLY_CONNECTED":
-        return is_dense(op) and all(value not in sliced for value in op.operands[1:])
-    return op.builtin == "GATHER" and _is_look_up(op, sliced)
+    if op.builtin == "GATHER":
+        return _is_look_up(op, sliced)
+    return dense_of(op) is not None and all(value not in sliced for value in op.operands[1:])
 
 
-def is_dense(op: TfliteOp) -> bool:
-    """True for a FULLY_CONNECTED of float32 over the last axis that keeps the others."""
-    if op.builtin != "FULLY_CONNECTED":
-        return False
-    x, kernel = op.operands[:2]
-    if x is None or kernel is None:
-        return False
-    return (
-        x.type.dtype is DType.FLOAT32
-        and kernel.type.dtype is DType.FLOAT32
-        and op.options.get("weightsFormat", 0) == 0
-        and x.type.rank == op.results[0].type.rank
-        and (x.type.rank == 2 or bool(op.options.get("keepNumDims")))
-        and _last(x) == _last(kernel) is not None
-    )
+def dense_of(op: TfliteOp) -> FullyConnected | None:
+    """Return ``op`` if it is a FULLY_CONNECTED of float32 over the last axis that keeps the others."""
+    dense = FullyConnected.match(op)
+    if dense is None or dense.shuffled:
+        return None
+    x, kernel = dense.x.type, dense.weights.type
+    is_float = x.dtype is kernel.dtype is DType.FLOAT32
+    keeps_axes = x.rank == op.results[0].type.rank and (x.rank == 2 or dense.keeps_axes)
+    return dense if is_float and keeps_axes and _last(dense.x) == _last(dense.weights) is not None else None
 
 
 def _last(value: Value) -> int | None:
@@ -52,5 +46,5 @@ def _keeps_its_axes(value: Value, rank: int, sliced: Container[Value]) -> bool:
 
 def _is_look_up(op: TfliteOp, sliced: Container[Value]) -> bool:
     table, places = op.operands
-    first_axis = op.options.get("axis", 0) == 0 and op.options.get("batchDims", 0) == 0
+    first_axis = attributes.axis(op) == 0 and not attributes.has_batch_axes(op)
     return first_axis and table not in sliced and places in sliced

@@ -14,10 +14,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.analysis.uses import backward_slice
-from converter.emission.batching import is_batchable, is_dense
+from converter.emission.batching import dense_of, is_batchable
 from converter.emission.emitter import Emitter
 from converter.emission.inlining import inline, resolve
-from converter.ir import Array, Graph, Op, TensorType, TfliteOp, Value, dims, is_pure
+from converter.ir import (
+    Array,
+    FullyConnected,
+    Graph,
+    Op,
+    TensorType,
+    TfliteOp,
+    Value,
+    attributes,
+    dims,
+    fused_activation,
+    is_pure,
+    made_by,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,45 +108,40 @@ class _Mover:
             type=TensorType(result.type.dtype, (time, *dims(result))),
         )
         moved = replace(op, operands=operands, results=(whole,))
-        self._emitter.ops.append(_keeping_axes(moved) if op.builtin == "FULLY_CONNECTED" else moved)
+        self._emitter.ops.append(attributes.keeping_axes(moved) if op.builtin == "FULLY_CONNECTED" else moved)
         self.sequences[result] = whole
 
     def _split_or_leave(self, op: TfliteOp) -> None:
-        parts = self._parts(op)
-        if parts is None:
+        dense = dense_of(op)
+        parts = None if dense is None else self._parts(dense)
+        if dense is None or dense.weights.data is None or parts is None:
             self.left.append(op)
             return
-        (_, kernel, *bias), columns = op.operands, _columns(parts)
-        if kernel is None or kernel.data is None:
-            raise ValueError(f"{op.name}: the kernel is no constant")
+        kernel, columns = dense.weights.data, _columns(parts)
         of_slices = [(part, span) for part, span in columns if part in self.sequences]
         of_states = [(part, span) for part, span in columns if part not in self.sequences]
         wholes = [self.sequences[part] for part, _ in of_slices]
         x = _joined(wholes, self._emitter)
-        added = bias[0].data if bias and bias[0] is not None else None
-        sums = self._emitter.fully_connected(x, _of_columns(kernel.data, of_slices), added, "projected_inputs")
+        added = None if dense.bias is None else dense.bias.data
+        sums = self._emitter.fully_connected(x, _of_columns(kernel, of_slices), added, "projected_inputs")
         one = Value(self._inside.name("projected"), TensorType(x.type.dtype, dims(sums)[1:]))
         self.sequences[one] = sums
         h = _joined([part for part, _ in of_states], self._inside)
-        recurrent = self._inside.fully_connected(h, _of_columns(kernel.data, of_states), None, "recurrent")
-        function = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0)}
-        self._inside.op("ADD", [one, recurrent], op.results[0], function)
+        recurrent = self._inside.fully_connected(h, _of_columns(kernel, of_states), None, "recurrent")
+        self._inside.op("ADD", [one, recurrent], op.results[0], attributes.activation(dense.activation))
         self.left += self._inside.ops
         self._inside.ops.clear()
 
-    def _parts(self, op: TfliteOp) -> Sequence[Value] | None:
-        """Return the parts of x if ``op`` is a FULLY_CONNECTED that can be split, else None."""
-        if not is_dense(op) or not all(value is None or value.is_constant for value in op.operands[1:]):
-            return None
-        x = op.operands[0]
-        joined = None if x is None else self._producers.get(x)
-        if x is None or not isinstance(joined, TfliteOp) or joined.builtin != "CONCATENATION":
+    def _parts(self, dense: FullyConnected) -> Sequence[Value] | None:
+        """Return the parts of x if the op can be split, else None."""
+        joined = made_by(dense.x, self._producers, "CONCATENATION")
+        if joined is None or not (dense.bias is None or dense.bias.is_constant):
             return None
         parts = [value for value in joined.operands if value is not None]
-        last = joined.options.get("axis") in (-1, len(dims(x)) - 1)
-        plain = not joined.options.get("fusedActivationFunction", 0)
+        last = attributes.axis(joined) in (-1, len(dims(dense.x)) - 1)
+        plain = fused_activation(joined) == "NONE"
         known = all(part.type.shape and part.type.shape[-1] is not None for part in parts)
-        mixed = any(part in self.sequences for part in parts) and len(dims(x)) == 2
+        mixed = any(part in self.sequences for part in parts) and len(dims(dense.x)) == 2
         return parts if last and plain and known and mixed else None
 
 
@@ -154,8 +162,3 @@ def _joined(values: Sequence[Value], emitter: Emitter) -> Value:
     if len(values) == 1:
         return values[0]
     return emitter.concatenation(values, len(dims(values[0])) - 1, "joined")
-
-
-def _keeping_axes(op: TfliteOp) -> TfliteOp:
-    has_bias = len(op.operands) > 2 and op.operands[2] is not None
-    return replace(op, options={**op.options, "keepNumDims": True}, version=max(op.version, 5 if has_bias else 6))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.ir.builtins import BUILTINS, UNKNOWN
-from converter.ir.program import TfliteOp
+from converter.ir.matching import as_tflite
+from converter.ir.program import Op, TfliteOp
 from converter.ir.types import Value
 from converter.ir.versions import least_version
 
@@ -42,9 +43,14 @@ def keeping_axes(op: TfliteOp) -> TfliteOp:
     return _with_options(op, {"keepNumDims": True})
 
 
+def activation(name: str) -> Options:
+    """Return the option of an op whose fused activation is ``name``, one of `ACTIVATIONS`."""
+    return {"fusedActivationFunction": ACTIVATIONS.index(name)}
+
+
 def without_activation(op: TfliteOp) -> TfliteOp:
     """Return ``op`` without its fused activation."""
-    return _with_options(op, {"fusedActivationFunction": 0})
+    return _with_options(op, activation("NONE"))
 
 
 # --- single settings ---------------------------------------------------------------------------------------------
@@ -183,17 +189,21 @@ def axes(op: TfliteOp) -> tuple[int, ...] | None:
 # --- graphs ------------------------------------------------------------------------------------------------------
 
 
-def graphs(op: TfliteOp) -> Iterator[tuple[str, int]]:
-    """Yield the options of ``op`` that are numbers of graphs, each with its name."""
-    for name, setting in op.options.items():
-        if (name == "subgraph" or name.endswith("SubgraphIndex")) and isinstance(setting, int) and setting >= 0:
-            yield name, setting
+def graphs(op: TfliteOp) -> tuple[int, ...]:
+    """Return the numbers of the graphs that ``op`` may run."""
+    return tuple(number for _, number in _graph_options(op))
 
 
 def with_graphs(op: TfliteOp, numbers: Mapping[int, int]) -> TfliteOp:
     """Return ``op`` with the numbers of graphs replaced by new ones."""
-    changed = {name: numbers[number] for name, number in graphs(op)}
+    changed = {name: numbers[number] for name, number in _graph_options(op)}
     return _with_options(op, changed) if changed else op
+
+
+def _graph_options(op: TfliteOp) -> Iterator[tuple[str, int]]:
+    for name, setting in op.options.items():
+        if (name == "subgraph" or name.endswith("SubgraphIndex")) and isinstance(setting, int) and setting >= 0:
+            yield name, setting
 
 
 def loop_graphs(op: TfliteOp) -> tuple[int, int]:
@@ -225,6 +235,12 @@ class FullyConnected:
         bias = op.operands[2] if len(op.operands) > 2 else None
         shuffled = _integer(op, "weightsFormat") != 0
         return cls(op.operand(0), op.operand(1), bias, fused_activation(op), _flag(op, "keepNumDims"), shuffled)
+
+    @classmethod
+    def match(cls, op: Op | None) -> FullyConnected | None:
+        """Return what ``op`` says if it is a FULLY_CONNECTED."""
+        dense = as_tflite(op, "FULLY_CONNECTED")
+        return None if dense is None else cls.of(dense)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +288,16 @@ class StridedSlice:
     @classmethod
     def of(cls, op: TfliteOp) -> StridedSlice:
         """Return what a STRIDED_SLICE says."""
-        plain = not (_integer(op, "ellipsisMask") or _integer(op, "newAxisMask") or _flag(op, "offset"))
+        plain = not any(_flag(op, name) for name in ("ellipsisMask", "newAxisMask", "offset"))
         begins, ends, dropped = (_integer(op, name) for name in ("beginMask", "endMask", "shrinkAxisMask"))
         x, begin, end, strides = (op.operand(index) for index in range(4))
         return cls(x, begin, end, strides, plain, begins, ends, dropped)
+
+    @classmethod
+    def match(cls, op: Op | None) -> StridedSlice | None:
+        """Return what ``op`` says if it is a STRIDED_SLICE."""
+        sliced = as_tflite(op, "STRIDED_SLICE")
+        return None if sliced is None else cls.of(sliced)
 
     def has_open_begin(self, axis: int) -> bool:
         """Return whether the slice begins where the axis does."""

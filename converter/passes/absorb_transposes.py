@@ -14,6 +14,7 @@ import numpy as np
 from converter.analysis.uses import without_dead_ops
 from converter.emission.emitter import Emitter
 from converter.ir import (
+    FullyConnected,
     Graph,
     Op,
     Producers,
@@ -74,7 +75,8 @@ def _is_reverse(op: TfliteOp, producers: Producers) -> bool:
 def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
     """True if ``op`` computes elements, or vectors, of transposed sequences, one of them a recurrence's output."""
     given = [value for value in op.operands if value is not None and value.type.rank not in (0, 1)]
-    of_vectors = op.builtin == "FULLY_CONNECTED" and op.options.get("keepNumDims")
+    dense = FullyConnected.match(op)
+    of_vectors = dense is not None and dense.keeps_axes
     sequences = given[:1] if of_vectors else given
     if not (of_vectors or has(op, Trait.ELEMENTWISE)) or len(op.results) != 1 or op.results[0].type.rank != 3:
         return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, new_op
+from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
 from converter.targets import RULES, Rules, Target, direct_outputs
 
 
@@ -66,7 +66,7 @@ def _tree(op: TfliteOp, limit: int, names: Names) -> Iterator[Op]:
     """Yield CONCATENATIONs of at most ``limit`` operands each; the last is ``op`` over the others' results."""
     emitter = Emitter(op.name, names)
     parts = [value for value in op.operands if value is not None]
-    axis = int(str(op.options["axis"]))
+    axis = attributes.axis(op)
     while len(parts) > limit:
         groups = [parts[start : start + limit] for start in range(0, len(parts), limit)]
         parts = [group[0] if len(group) == 1 else emitter.concatenation(group, axis, "part") for group in groups]

@@ -6,13 +6,12 @@ A graph made for training and run with ``keep_prob`` 1 (or rate 0) still draws r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from converter.analysis.uses import without_dead_ops
-from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value, rewire
+from converter.ir import Graph, Op, Producers, Program, Scan, Value, as_tflite, fused_activation, made_by, rewire
 
 
 def fold_dropout(program: Program) -> Program:
@@ -46,55 +45,45 @@ def _fold(graph: Graph) -> Graph:
     return replace(graph, ops=tuple(ops), outputs=tuple(other.get(value, value) for value in graph.outputs))
 
 
-def _kept(op: Op, producers: Mapping[Value, Op]) -> Value | None:
+def _kept(op: Op, producers: Producers) -> Value | None:
     """Return the operand that ``op`` always gives, whatever random number another operand is made of."""
-    if not isinstance(op, TfliteOp) or op.builtin not in {"MUL", "SELECT", "SELECT_V2"}:
-        return None
-    if op.builtin in {"SELECT", "SELECT_V2"}:
-        condition, x, y = op.operands
-        chosen = None if condition is None else _drawn(condition, producers)
+    chooses, multiplies = as_tflite(op, "SELECT", "SELECT_V2"), as_tflite(op, "MUL")
+    kept: Value | None = None
+    if chooses is not None:
+        condition, x, y = chooses.operands
+        chosen = _drawn(condition, producers)
         kept = None if chosen is None else (x if chosen else y)
-        return kept if kept is not None and kept.type == op.results[0].type else None
-    for x, factor in (op.operands, op.operands[::-1]):
-        if factor is not None and x is not None and _drawn(factor, producers) == 1.0:
-            return x if x.type == op.results[0].type and not op.options.get("fusedActivationFunction") else None
-    return None
+    elif multiplies is not None and fused_activation(multiplies) == "NONE":
+        factors = (op.operands, op.operands[::-1])
+        kept = next((x for x, factor in factors if _drawn(factor, producers) == 1.0), None)
+    return kept if kept is not None and kept.type == op.results[0].type else None
 
 
-def _drawn(value: Value, producers: Mapping[Value, Op]) -> float | None:
+def _drawn(value: Value | None, producers: Producers) -> float | None:
     """Return the number that every element of ``value``, made from random ones, is; None if there is no such."""
-    op = producers.get(value)
-    if not isinstance(op, TfliteOp):
+    op = made_by(value, producers)
+    if op is None:
         return None
     first, *rest = op.operands
-    if op.builtin in {"CAST", "RESHAPE"} and first is not None:
+    if op.builtin in {"CAST", "RESHAPE"}:
         return _drawn(first, producers)
-    if op.builtin == "FLOOR" and first is not None:
+    if op.builtin == "FLOOR":
         return _floor(first, producers)
-    if op.builtin == "GREATER_EQUAL" and _is_uniform(first, producers):
-        bound = _number(rest[0])
-        return 1.0 if bound is not None and bound <= 0.0 else None
-    if op.builtin == "LESS" and _is_uniform(first, producers):
-        bound = _number(rest[0])
-        return 1.0 if bound is not None and bound >= 1.0 else None
-    return None
-
-
-def _floor(value: Value, producers: Mapping[Value, Op]) -> float | None:
-    """Return the floor of a uniform number to which a whole number was added."""
-    op = producers.get(value)
-    if not isinstance(op, TfliteOp) or op.builtin != "ADD":
+    bound = _number(rest[0]) if rest and made_by(first, producers, "RANDOM_UNIFORM") else None
+    if bound is None:
         return None
-    for x, y in (op.operands, op.operands[::-1]):
+    is_true = (op.builtin == "GREATER_EQUAL" and bound <= 0.0) or (op.builtin == "LESS" and bound >= 1.0)
+    return 1.0 if is_true else None
+
+
+def _floor(value: Value | None, producers: Producers) -> float | None:
+    """Return the floor of a uniform number to which a whole number was added."""
+    op = made_by(value, producers, "ADD")
+    for x, y in () if op is None else (op.operands, op.operands[::-1]):
         added = _number(y)
-        if _is_uniform(x, producers) and added is not None and added == np.floor(added):
+        if made_by(x, producers, "RANDOM_UNIFORM") and added is not None and added == np.floor(added):
             return added
     return None
-
-
-def _is_uniform(value: Value | None, producers: Mapping[Value, Op]) -> bool:
-    op = producers.get(value) if value is not None else None
-    return isinstance(op, TfliteOp) and op.builtin == "RANDOM_UNIFORM"
 
 
 def _number(value: Value | None) -> float | None:

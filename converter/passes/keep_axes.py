@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from converter.analysis.computed_shapes import Size, Sizes, dimensions, sizes
-from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
+from converter.ir import (
+    Array,
+    DType,
+    FullyConnected,
+    Graph,
+    Op,
+    Program,
+    TfliteOp,
+    Value,
+    as_tflite,
+    attributes,
+    made_by,
+)
 
 
 def keep_axes(program: Program) -> Program:
@@ -30,7 +42,7 @@ class _Dense:
 
     dense: TfliteOp
     x: Value
-    back: TfliteOp
+    back: Op
 
 
 def _kept(graph: Graph) -> Graph:
@@ -51,46 +63,26 @@ def _matches(graph: Graph) -> dict[Op, _Dense]:
 
 
 def _match(back: Op, producers: Mapping[Value, Op]) -> _Dense | None:
-    dense = _producer(back, "RESHAPE", producers)
-    to_matrix = None if dense is None else _producer(dense, "FULLY_CONNECTED", producers)
-    if dense is None or to_matrix is None or to_matrix.builtin != "RESHAPE" or not isinstance(back, TfliteOp):
+    if as_tflite(back, "RESHAPE") is None or len(back.operands) < 2:
         return None
-    x = to_matrix.operands[0]
-    if x is None or not _is_over_last_axis(dense, x) or len(back.operands) < 2:
+    op = made_by(back.operands[0], producers, "FULLY_CONNECTED")
+    dense = FullyConnected.match(op)
+    matrix = None if dense is None else made_by(dense.x, producers, "RESHAPE")
+    if op is None or dense is None or matrix is None or op.results[0].type.rank not in (2, None):
+        return None
+    x, kernel = matrix.operand(0), dense.weights.data
+    if kernel is None or dense.shuffled or not _is_over_last_axis(kernel, x):
         return None
     wanted, leading = sizes(back.operands[1], producers), dimensions(x)
-    units = Size(_kernel_shape(dense)[0])
+    units = Size(kernel.shape[0])
     if wanted is None or leading is None or not _is_same((*leading[:-1], units), wanted):
         return None
-    return _Dense(dense, x, back)
+    return _Dense(op, x, back)
 
 
-def _producer(op: Op, builtin: str, producers: Mapping[Value, Op]) -> TfliteOp | None:
-    """Return the op that makes the first operand of ``op``, if ``op`` is a ``builtin``."""
-    if not isinstance(op, TfliteOp) or op.builtin != builtin or op.operands[0] is None:
-        return None
-    found = producers.get(op.operands[0])
-    return found if isinstance(found, TfliteOp) else None
-
-
-def _kernel_shape(dense: TfliteOp) -> tuple[int, int]:
-    """Return (units, depth) of a FULLY_CONNECTED's constant kernel; (0, 0) if it has none."""
-    kernel = dense.operands[1]
-    if kernel is None or kernel.data is None or kernel.data.ndim != 2:
-        return 0, 0
-    units, depth = kernel.data.shape
-    return int(units), int(depth)
-
-
-def _is_over_last_axis(dense: TfliteOp, x: Value) -> bool:
-    units, depth = _kernel_shape(dense)
-    return (
-        units > 0
-        and x.type.dtype is DType.FLOAT32
-        and (x.type.shape or ())[-1:] == (depth,)
-        and not dense.options.get("weightsFormat")
-        and dense.results[0].type.rank in (2, None)
-    )
+def _is_over_last_axis(kernel: Array, x: Value) -> bool:
+    is_matrix = kernel.ndim == 2 and kernel.shape[0] > 0
+    return is_matrix and x.type.dtype is DType.FLOAT32 and (x.type.shape or ())[-1:] == kernel.shape[1:]
 
 
 def _is_same(shape: Sizes, wanted: Sizes) -> bool:
@@ -105,11 +97,4 @@ def _is_same(shape: Sizes, wanted: Sizes) -> bool:
 
 def _one(match: _Dense) -> TfliteOp:
     dense, result = match.dense, match.back.results[0]
-    has_bias = len(dense.operands) > 2 and dense.operands[2] is not None
-    return replace(
-        dense,
-        operands=(match.x, *dense.operands[1:]),
-        results=(result,),
-        options={**dense.options, "keepNumDims": True},
-        version=max(dense.version, 5 if has_bias else 6),
-    )
+    return replace(attributes.keeping_axes(dense), operands=(match.x, *dense.operands[1:]), results=(result,))

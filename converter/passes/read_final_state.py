@@ -7,7 +7,7 @@ in any case, and a slice of them costs less than reading its state.
 from __future__ import annotations
 
 from converter.analysis.uses import Uses
-from converter.ir import Graph, Lowering, Op, Program, Recurrence, TfliteOp, Value, rewire_graph
+from converter.ir import Graph, Lowering, Op, Program, Recurrence, StridedSlice, Value, integers, rewire_graph
 
 
 def read_final_state(program: Program) -> Program:
@@ -39,18 +39,10 @@ def _last_outputs(graph: Graph) -> dict[Value, Value]:
 
 def _is_last(reader: Op, op: Recurrence) -> bool:
     """Whether ``reader`` is ``output[-1]``, or ``output[:, -1]`` if the batch comes first."""
-    if not isinstance(reader, TfliteOp) or reader.builtin != "STRIDED_SLICE":
+    sliced = StridedSlice.match(reader)
+    begin = None if sliced is None else integers(sliced.begin)
+    if sliced is None or begin is None or not (sliced.is_plain and sliced.has_unit_strides):
         return False
-    _, begin, _, strides = reader.operands
-    if begin is None or begin.data is None or strides is None or strides.data is None:
-        return False
-    masks = {name: int(str(reader.options[name])) for name in ("beginMask", "endMask", "shrinkAxisMask")}
-    if masks["shrinkAxisMask"] != 1 << op.time_axis or int(str(reader.options.get("ellipsisMask", 0))):
-        return False
-    if int(str(reader.options.get("newAxisMask", 0))) or int(begin.data[op.time_axis]) != -1:
-        return False
-    return all(
-        masks["beginMask"] & masks["endMask"] & 1 << axis and int(strides.data[axis]) == 1
-        for axis in range(len(begin.data))
-        if axis != op.time_axis
-    )
+    time = op.time_axis
+    others = (axis for axis in range(len(begin)) if axis != time)
+    return sliced.dropped_axis == time and begin[time : time + 1] == (-1,) and all(map(sliced.is_whole, others))

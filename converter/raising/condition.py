@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from converter.analysis.sizes import Producers
-from converter.ir import Names, TfliteOp, Value
+from converter.ir import Names, TfliteOp, Value, made_by
 from converter.raising.loop import Loop
 
 _SCALARS = ((), None)
@@ -42,20 +42,18 @@ def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names
 
 def _comparisons(condition: Value, producers: Producers) -> Iterator[tuple[Value, Value] | None]:
     """Yield (smaller, larger) for each comparison that a conjunction consists of; None for anything else."""
-    op = producers.get(condition)
-    if not isinstance(op, TfliteOp):
+    op = made_by(condition, producers)
+    if op is None:
         yield None
-        return
-    operands = [operand for operand in op.operands if operand is not None]
-    if op.builtin == "LOGICAL_AND":
-        for operand in operands:
-            yield from _comparisons(operand, producers)
+    elif op.builtin == "LOGICAL_AND":
+        yield from _comparisons(op.operand(0), producers)
+        yield from _comparisons(op.operand(1), producers)
     elif op.builtin == "LESS":
-        yield operands[0], operands[1]
+        yield op.operand(0), op.operand(1)
     elif op.builtin == "GREATER":
-        yield operands[1], operands[0]
-    elif op.builtin in {"RESHAPE", "REDUCE_ALL"} and operands[0].type.shape == ():
-        yield from _comparisons(operands[0], producers)
+        yield op.operand(1), op.operand(0)
+    elif op.builtin in {"RESHAPE", "REDUCE_ALL"} and op.operand(0).type.shape == ():
+        yield from _comparisons(op.operand(0), producers)
     else:
         yield None
 
@@ -80,8 +78,8 @@ class _Outside:
         if inside in self._place:
             position = self._place[inside]
             return self._loop.initial(position) if position in self._invariants else None
-        op = self._producers.get(inside)
-        if not isinstance(op, TfliteOp):
+        op = made_by(inside, self._producers)
+        if op is None:
             return None
         operands = [None if operand is None else self.value(operand) for operand in op.operands]
         if any(new is None and old is not None for new, old in zip(operands, op.operands, strict=True)):

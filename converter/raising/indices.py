@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from converter.analysis.sizes import Producers
-from converter.ir import Array, TfliteOp, Trait, Value, has
+from converter.ir import Array, Trait, Value, has, made_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,12 @@ def index_of(value: Value, counters: Set[Value], producers: Producers) -> Index 
     """Return what the integer ``value`` (a scalar, or of one element) is in step t; None if it is no such sum."""
     if value in counters or value.data is not None:
         return NOW if value.data is None else _constant(value.data)
-    op = producers.get(value)
-    if not isinstance(op, TfliteOp):
+    op = made_by(value, producers)
+    if op is not None and (op.builtin == "CAST" or has(op, Trait.RESHAPES)):
+        return index_of(op.operand(0), counters, producers)
+    if op is None or op.builtin not in {"ADD", "SUB"}:
         return None
-    if (op.builtin == "CAST" or has(op, Trait.RESHAPES)) and op.operands[0] is not None:
-        return index_of(op.operands[0], counters, producers)
-    if op.builtin not in {"ADD", "SUB"}:
-        return None
-    left, right = (None if x is None else index_of(x, counters, producers) for x in op.operands)
+    left, right = (index_of(op.operand(place), counters, producers) for place in range(2))
     if left is None or right is None:
         return None
     sign = 1 if op.builtin == "ADD" else -1
@@ -48,8 +46,8 @@ def indices_of(value: Value, counters: Set[Value], producers: Producers) -> tupl
     """Return what each element of the integer vector ``value`` is; None if the vector itself is not known."""
     if value.data is not None:
         return tuple(Index(0, int(number)) for number in value.data.reshape(-1))
-    op = producers.get(value)
-    if not isinstance(op, TfliteOp):
+    op = made_by(value, producers)
+    if op is None:
         return None
     if op.builtin == "PACK":
         return tuple(None if x is None else index_of(x, counters, producers) for x in op.operands)

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 
 from converter.analysis.sizes import Producers, size_of
-from converter.ir import TfliteOp, Value
+from converter.ir import Value, made_by
 
 
 class ArrayOperand(IntEnum):
@@ -39,29 +39,15 @@ class ReserveOperand(IntEnum):
     COUNT = 1
 
 
-def made_by(value: Value | None, producers: Producers, code: str) -> TfliteOp | None:
-    """Return the CUSTOM op called ``code`` that defines ``value``, if it is one."""
-    op = producers.get(value) if value is not None else None
-    return op if isinstance(op, TfliteOp) and op.custom_code == code else None
-
-
-def operand(op: TfliteOp, index: int) -> Value:
-    """Return an operand that an op on lists always has."""
-    value = op.operands[index]
-    if value is None:
-        raise ValueError(f"{op.name} lacks its operand {index}")
-    return value
-
-
 def scattered(handle: Value, flow: Value, around: Producers) -> Value | None:
     """Return the sequence whose elements a TensorArray holds, one each and in their order."""
     scatter = made_by(flow, around, "TensorArrayScatterV3")
-    if scatter is None or operand(scatter, ArrayOperand.HANDLE) is not handle:
+    if scatter is None or scatter.operand(ArrayOperand.HANDLE) is not handle:
         return None
     array = made_by(handle, around, "TensorArrayV3")
-    if array is None or not is_range(operand(scatter, ArrayOperand.INDEX), operand(array, 0), around):
+    if array is None or not is_range(scatter.operand(ArrayOperand.INDEX), array.operand(0), around):
         return None
-    return operand(scatter, ArrayOperand.WRITTEN)
+    return scatter.operand(ArrayOperand.WRITTEN)
 
 
 def is_range(indices: Value, count: Value, around: Producers) -> bool:
@@ -69,8 +55,8 @@ def is_range(indices: Value, count: Value, around: Producers) -> bool:
     if indices.data is not None:
         size = size_of(count, around)
         return np.array_equal(indices.data.reshape(-1), np.arange(size)) if isinstance(size, int) else False
-    op = around.get(indices)
-    if not isinstance(op, TfliteOp) or op.builtin != "RANGE":
+    op = made_by(indices, around, "RANGE")
+    if op is None:
         return False
-    start, limit, delta = (size_of(operand(op, index), around) for index in range(3))
+    start, limit, delta = (size_of(op.operand(index), around) for index in range(3))
     return start == 0 and delta == 1 and limit == size_of(count, around)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converter.ir import DType, Graph, Op, Program, TfliteOp, Value
+from converter.ir import DType, Graph, Op, Program, TfliteOp, Value, attributes
 from converter.raising.indices import NEXT, Index, index_of
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
@@ -69,6 +69,5 @@ class Loop:
 
 def loop_of(op: TfliteOp, graph: Graph, program: Program) -> Loop:
     """Return the loop of a WHILE op that stands in ``graph``."""
-    condition = program.graphs[int(str(op.options["condSubgraphIndex"]))]
-    body = program.graphs[int(str(op.options["bodySubgraphIndex"]))]
+    condition, body = (program.graphs[number] for number in attributes.loop_graphs(op))
     return Loop(op, graph, condition, body, graph.producers(), body.producers())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from converter.ir import TfliteOp, Value
+from converter.ir import StridedSlice, TfliteOp, Value, attributes, made_by
 from converter.raising.indices import NEXT, NOW, Index, index_of, indices_of
-from converter.raising.lists import ArrayOperand, ListOperand, made_by, operand, scattered
+from converter.raising.lists import ArrayOperand, ListOperand, scattered
 from converter.raising.loop import Loop
 
 
@@ -31,7 +31,7 @@ class Reader:
 
     def read_of(self, op: TfliteOp) -> Read | None:
         """Return what ``op`` reads, if it is the element of a sequence at the counter."""
-        find = _FORMS.get(op.custom_code or op.builtin)
+        find = _FORMS.get(op.code)
         return None if find is None else find(self, op)
 
     def index(self, value: Value | None) -> Index | None:
@@ -44,52 +44,42 @@ class Reader:
 
 
 def _array_read(reader: Reader, op: TfliteOp) -> Read | None:
-    if reader.index(operand(op, ArrayOperand.INDEX)) != NOW:
+    if reader.index(op.operand(ArrayOperand.INDEX)) != NOW:
         return None
-    handle = reader.outside.get(operand(op, ArrayOperand.HANDLE))
-    flow = reader.outside.get(operand(op, ArrayOperand.FLOW_OF_READER))
+    handle = reader.outside.get(op.operand(ArrayOperand.HANDLE))
+    flow = reader.outside.get(op.operand(ArrayOperand.FLOW_OF_READER))
     sequence = None if handle is None or flow is None else scattered(handle, flow, reader.loop.around)
     return None if sequence is None else Read(op, sequence)
 
 
 def _list_item(reader: Reader, op: TfliteOp) -> Read | None:
-    if reader.index(operand(op, ListOperand.INDEX)) != NOW:
+    if reader.index(op.operand(ListOperand.INDEX)) != NOW:
         return None
-    items = made_by(reader.outside.get(operand(op, ListOperand.LIST)), reader.loop.around, "TensorListFromTensor")
-    return None if items is None else Read(op, operand(items, 0))
+    items = made_by(reader.outside.get(op.operand(ListOperand.LIST)), reader.loop.around, "TensorListFromTensor")
+    return None if items is None else Read(op, items.operand(0))
 
 
 def _gather(reader: Reader, op: TfliteOp) -> Read | None:
-    x, index = op.operands
-    sequence = reader.outside.get(x) if x is not None else None
-    if sequence is None or index is None or index.type.shape != () or reader.index(index) != NOW:
+    sequence, index = reader.outside.get(op.operand(0)), op.operand(1)
+    if sequence is None or index.type.shape != () or reader.index(index) != NOW:
         return None
     rank = sequence.type.rank
-    axis = int(str(op.options.get("axis", 0)))
-    if rank is None or int(str(op.options.get("batchDims", 0))):
-        return None
-    return Read(op, sequence, axis % rank)
+    return (
+        None if rank is None or attributes.has_batch_axes(op) else Read(op, sequence, attributes.axis(op) % rank)
+    )
 
 
 def _strided_slice(reader: Reader, op: TfliteOp) -> Read | None:
-    x, begin, end, strides = op.operands
-    sequence = reader.outside.get(x) if x is not None else None
-    if sequence is None or strides is None or strides.data is None or (strides.data != 1).any():
+    sliced = StridedSlice.of(op)
+    sequence = reader.outside.get(sliced.x)
+    if sequence is None or not (sliced.is_plain and sliced.has_unit_strides):
         return None
-    if any(int(str(op.options.get(mask, 0))) for mask in ("ellipsisMask", "newAxisMask")):
-        return None
-    axis = _single_axis(int(str(op.options["shrinkAxisMask"])))
-    first, last = reader.indices(begin), reader.indices(end)
+    axis = sliced.dropped_axis
+    first, last = reader.indices(sliced.begin), reader.indices(sliced.end)
     if axis is None or first is None or last is None or first[axis] != NOW or last[axis] != NEXT:
         return None
-    whole = int(str(op.options["beginMask"])) & int(str(op.options["endMask"]))
-    others = [place for place in range(len(first)) if place != axis]
-    return Read(op, sequence, axis) if all(whole & (1 << place) for place in others) else None
-
-
-def _single_axis(mask: int) -> int | None:
-    """Return the only bit that is set."""
-    return mask.bit_length() - 1 if mask and not mask & (mask - 1) else None
+    others = (place for place in range(len(first)) if place != axis)
+    return Read(op, sequence, axis) if all(map(sliced.is_whole, others)) else None
 
 
 _FORMS = {

@@ -17,17 +17,19 @@ from converter.ir import (
     Op,
     Scan,
     Shape,
+    StridedSlice,
     TensorType,
     TfliteOp,
     Trait,
     Value,
     has,
+    integers,
     is_list_op,
     new_op,
     rewire,
 )
 from converter.raising.condition import limits_of
-from converter.raising.lists import ArrayOperand, ListOperand, is_range, operand
+from converter.raising.lists import ArrayOperand, ListOperand, is_range
 from converter.raising.loop import Loop
 from converter.raising.reads import Read, Reader
 from converter.raising.timing import Timing, timing_of
@@ -253,7 +255,7 @@ def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
         return True
     if op.custom_code not in _GATHERS or write.count is None:
         return False
-    return is_range(operand(op, ArrayOperand.INDEX), write.count, plan.loop.around)
+    return is_range(op.operand(ArrayOperand.INDEX), write.count, plan.loop.around)
 
 
 def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
@@ -281,18 +283,10 @@ def _slices(write: Write, plan: _Plan) -> list[TfliteOp | None]:
 
 def _is_start(op: TfliteOp) -> bool:
     """True if ``op`` is ``x[:n]``."""
-    if op.builtin != "STRIDED_SLICE":
+    sliced = StridedSlice.match(op)
+    if sliced is None or not (sliced.is_plain and sliced.has_unit_strides):
         return False
-    begin, strides = op.operands[1], op.operands[3]
-    masks = ("endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
-    return (
-        begin is not None
-        and strides is not None
-        and begin.type.shape == (1,)
-        and (begin.data is not None and not begin.data.any())
-        and (strides.data is not None and bool((strides.data == 1).all()))
-        and not any(int(str(op.options.get(mask, 0))) for mask in masks)
-    )
+    return integers(sliced.begin) == (0,) and not (sliced.has_open_end(0) or sliced.drops(0))
 
 
 def _replace_results(
@@ -349,7 +343,7 @@ def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raise
             raise ValueError(f"{op.name} asks for the length of a list that grows")
         raised.other[result] = count
     else:
-        index = operand(op, ArrayOperand.INDEX if op.custom_code in _ARRAY_READERS else ListOperand.INDEX)
+        index = op.operand(ArrayOperand.INDEX if op.custom_code in _ARRAY_READERS else ListOperand.INDEX)
         options = {"axis": 0, "batchDims": 0}
         raised.readers[id(op)] = [new_op("GATHER", [whole, index], [result], options)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from converter.ir import Graph, Op, Program, Scan, TfliteOp
+from converter.ir import Graph, Op, Program, Scan, TfliteOp, attributes
 
 
 def drop_unused_graphs(program: Program) -> Program:
@@ -16,7 +16,7 @@ def drop_unused_graphs(program: Program) -> Program:
         index = pending.pop()
         if index not in used:
             used[index] = None
-            pending += [number for op in _ops(program.graphs[index]) for _, number in _references(op)]
+            pending += [number for op in _ops(program.graphs[index]) for number in attributes.graphs(op)]
     numbers = {old: new for new, old in enumerate(sorted(used))}
     if len(numbers) == len(program.graphs):
         return program
@@ -25,27 +25,18 @@ def drop_unused_graphs(program: Program) -> Program:
     return replace(program, graphs=graphs, signatures=signatures)
 
 
-def _ops(graph: Graph) -> Iterator[Op]:
+def _ops(graph: Graph) -> Iterator[TfliteOp]:
     for op in graph.ops:
-        yield op
         if isinstance(op, Scan):
             yield from _ops(op.body)
-
-
-def _references(op: Op) -> Iterator[tuple[str, int]]:
-    """Yield the options of ``op`` that are numbers of graphs."""
-    if not isinstance(op, TfliteOp):
-        return
-    for name, setting in op.options.items():
-        if (name == "subgraph" or name.endswith("SubgraphIndex")) and isinstance(setting, int) and setting >= 0:
-            yield name, setting
+        elif isinstance(op, TfliteOp):
+            yield op
 
 
 def _renumbered(graph: Graph, numbers: Mapping[int, int]) -> Graph:
     def renumber(op: Op) -> Op:
         if isinstance(op, Scan):
             return replace(op, body=_renumbered(op.body, numbers))
-        changed = {name: numbers[number] for name, number in _references(op)}
-        return replace(op, options={**op.options, **changed}) if isinstance(op, TfliteOp) and changed else op
+        return attributes.with_graphs(op, numbers) if isinstance(op, TfliteOp) else op
 
     return replace(graph, ops=tuple(renumber(op) for op in graph.ops))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.analysis.zeros import is_zero
-from converter.ir import Shape, TfliteOp, Value, constant
+from converter.ir import Shape, TfliteOp, Value, attributes, constant, made_by
 from converter.raising.indices import FIRST, NOW, Index
-from converter.raising.lists import ArrayOperand, ListOperand, ReserveOperand, made_by, operand
+from converter.raising.lists import ArrayOperand, ListOperand, ReserveOperand
 from converter.raising.loop import Loop
 from converter.raising.reads import Reader
 
@@ -38,11 +38,10 @@ def write_of(position: int, reader: Reader) -> Write | None:
     """Return what the step writes into a carried value, if it does nothing else to it."""
     loop = reader.loop
     carried, after = loop.body.inputs[position], loop.body.outputs[position]
-    op = loop.inside.get(after)
-    if not isinstance(op, TfliteOp) or _readers(carried, loop) - _allowed(op, carried, loop):
+    op = made_by(after, loop.inside, *_FORMS)
+    if op is None or _readers(carried, loop) - _allowed(op, carried, loop):
         return None
-    find = _FORMS.get(op.custom_code or op.builtin)
-    return None if find is None else find(reader, op, position)
+    return _FORMS[op.code](reader, op, position)
 
 
 def _readers(carried: Value, loop: Loop) -> set[int]:
@@ -51,9 +50,8 @@ def _readers(carried: Value, loop: Loop) -> set[int]:
 
 def _allowed(op: TfliteOp, carried: Value, loop: Loop) -> set[int]:
     """Return what may read a carried output: the op that writes it, and the SLICEs that this one joins."""
-    parts = [loop.inside.get(value) for value in op.operands if value is not None]
-    slices = [part for part in parts if isinstance(part, TfliteOp) and part.builtin == "SLICE"]
-    return {id(op), *(id(part) for part in slices if part.operands[0] is carried)}
+    slices = [made_by(value, loop.inside, "SLICE") for value in op.operands]
+    return {id(op), *(id(part) for part in slices if part is not None and part.operands[0] is carried)}
 
 
 def _placed(index: Index | None, count: Value | None) -> bool | None:
@@ -66,44 +64,44 @@ def _placed(index: Index | None, count: Value | None) -> bool | None:
 
 def _array_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     loop = reader.loop
-    handle = reader.outside.get(operand(op, ArrayOperand.HANDLE))
+    handle = reader.outside.get(op.operand(ArrayOperand.HANDLE))
     array = made_by(handle, loop.around, "TensorArrayV3")
-    flow = operand(op, ArrayOperand.FLOW_OF_WRITER)
+    flow = op.operand(ArrayOperand.FLOW_OF_WRITER)
     if array is None or flow is not loop.body.inputs[position] or loop.initial(position) is not array.results[1]:
         return None
-    count = operand(array, 0)
-    is_last = _placed(reader.index(operand(op, ArrayOperand.INDEX)), count)
+    count = array.operand(0)
+    is_last = _placed(reader.index(op.operand(ArrayOperand.INDEX)), count)
     if is_last is None:
         return None
-    return Write(position, operand(op, ArrayOperand.WRITTEN), count, is_last, handle=handle)
+    return Write(position, op.operand(ArrayOperand.WRITTEN), count, is_last, handle=handle)
 
 
 def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     loop = reader.loop
     reserve = made_by(_without_zeros(loop.initial(position), loop), loop.around, "TensorListReserve")
-    if reserve is None or operand(op, ListOperand.LIST) is not loop.body.inputs[position]:
+    if reserve is None or op.operand(ListOperand.LIST) is not loop.body.inputs[position]:
         return None
-    count: Value | None = operand(reserve, ReserveOperand.COUNT)
+    count: Value | None = reserve.operand(ReserveOperand.COUNT)
     if count is not None and count.data is not None and not count.data.any():
         count = None  # a list that grows with each step
-    is_last = _placed(reader.index(operand(op, ListOperand.INDEX)), count)
-    return None if is_last is None else Write(position, operand(op, ListOperand.WRITTEN), count, is_last)
+    is_last = _placed(reader.index(op.operand(ListOperand.INDEX)), count)
+    return None if is_last is None else Write(position, op.operand(ListOperand.WRITTEN), count, is_last)
 
 
 def _without_zeros(value: Value, loop: Loop) -> Value:
     """Return the list that ``value`` was before zeros were written into it: it holds zeros anyway."""
     op = made_by(value, loop.around, "TensorListSetItem")
-    if op is None or not is_zero(operand(op, ListOperand.WRITTEN), loop.around):
+    if op is None or not is_zero(op.operand(ListOperand.WRITTEN), loop.around):
         return value
-    return _without_zeros(operand(op, ListOperand.LIST), loop)
+    return _without_zeros(op.operand(ListOperand.LIST), loop)
 
 
 def _joined(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     """Read ``CONCATENATION(x[:t], element, x[t+1:])``."""
     carried = reader.loop.body.inputs[position]
-    if len(op.operands) != 3 or int(str(op.options["axis"])):
+    if len(op.operands) != 3 or attributes.axis(op) != 0:
         return None
-    before, row, after = (operand(op, index) for index in range(3))
+    before, row, after = (op.operand(index) for index in range(3))
     start, end = _slice(before, carried, reader), _slice(after, carried, reader)
     if start is None or end is None or start[0] != FIRST or end[1] != Index(0, -1):
         return None
@@ -115,8 +113,8 @@ def _joined(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 def _slice(value: Value, carried: Value, reader: Reader) -> tuple[Index | None, Index | None] | None:
     """Return begin and size along the first axis of a SLICE of ``carried`` that takes all of the others."""
-    op = reader.loop.inside.get(value)
-    if not isinstance(op, TfliteOp) or op.builtin != "SLICE" or op.operands[0] is not carried:
+    op = made_by(value, reader.loop.inside, "SLICE")
+    if op is None or op.operands[0] is not carried:
         return None
     begin, size = reader.indices(op.operands[1]), reader.indices(op.operands[2])
     if begin is None or size is None or any(index != FIRST for index in begin[1:]):
@@ -127,7 +125,7 @@ def _slice(value: Value, carried: Value, reader: Reader) -> tuple[Index | None, 
 
 
 def _updated(reader: Reader, op: TfliteOp, position: int) -> Write | None:
-    x, row, start = (operand(op, index) for index in range(3))
+    x, row, start = (op.operand(index) for index in range(3))
     begin = reader.indices(start)
     if x is not reader.loop.body.inputs[position] or not begin or any(index != FIRST for index in begin[1:]):
         return None
@@ -147,10 +145,10 @@ def _tensor_write(reader: Reader, position: int, row: Value, index: Index | None
 
 def _without_first_axis(row: Value, reader: Reader) -> Value | None:
     """Return the element that a row of one element was made of."""
-    op = reader.loop.inside.get(row)
-    if not isinstance(op, TfliteOp) or op.builtin not in {"RESHAPE", "EXPAND_DIMS"}:
+    op = made_by(row, reader.loop.inside, "RESHAPE", "EXPAND_DIMS")
+    if op is None:
         return None
-    element, shape = operand(op, 0), row.type.shape
+    element, shape = op.operand(0), row.type.shape
     return element if shape and shape == (1, *_dims(element)) else None
 
 

@@ -10,7 +10,19 @@ from typing import TypeAlias
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.ir import Array, DType, Graph, TfliteOp, Value, fused_activation
+from converter.ir import (
+    Array,
+    DType,
+    FullyConnected,
+    Graph,
+    Producers,
+    StridedSlice,
+    TfliteOp,
+    Value,
+    attributes,
+    fused_activation,
+    made_by,
+)
 from converter.ir.evaluate import evaluate_graph
 from converter.ir.kernels import FUSED
 from converter.recognition.forms import (
@@ -81,9 +93,9 @@ def components_of(body: Graph, states: Sequence[Value]) -> tuple[Component, ...]
     return tuple(found)
 
 
-def _concatenated(value: Value, producers: Mapping[Value, object]) -> Iterable[Value]:
-    producer = producers.get(value)
-    if isinstance(producer, TfliteOp) and producer.builtin == "CONCATENATION" and _axis_is_last(producer):
+def _concatenated(value: Value, producers: Producers) -> Iterable[Value]:
+    producer = made_by(value, producers, "CONCATENATION")
+    if producer is not None and _axis_is_last(producer):
         for operand in producer.operands:
             if operand is not None:
                 yield from _concatenated(operand, producers)
@@ -252,8 +264,7 @@ def _split_activations(ops: Sequence[TfliteOp]) -> list[TfliteOp]:
             continue
         (result,) = op.results
         before = replace(result, name=f"{result.name}/before_activation")
-        options = {**op.options, "fusedActivationFunction": 0}
-        split.append(replace(op, results=(before,), options=options))
+        split.append(replace(attributes.without_activation(op), results=(before,)))
         split.append(TfliteOp(name, (before,), (result,)))
     return split
 
@@ -284,19 +295,22 @@ def _negate(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
 
 
 def _fully_connected(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
-    x, weights, bias = (*op.operands, None)[:3]
-    numbers, added = walk.numbers(weights), walk.numbers(bias)
-    if numbers is None or (bias is not None and added is None):
+    dense = FullyConnected.of(op)
+    if dense.shuffled:
         return None
-    return _mixed(walk, x, numbers, added)
+    numbers, added = walk.numbers(dense.weights), walk.numbers(dense.bias)
+    if numbers is None or (dense.bias is not None and added is None):
+        return None
+    return _mixed(walk, dense.x, numbers, added)
 
 
 def _batch_matmul(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
     x, weights = op.operands
     numbers = walk.numbers(weights)
-    if numbers is None or numbers.ndim != 2 or op.options.get("adjX"):
+    adjoint_x, adjoint_y = attributes.adjoints(op)
+    if numbers is None or numbers.ndim != 2 or adjoint_x:
         return None
-    return _mixed(walk, x, numbers if op.options.get("adjY") else numbers.T, None)
+    return _mixed(walk, x, numbers if adjoint_y else numbers.T, None)
 
 
 def _mixed(walk: _Walk, x: Value | None, matrix: Array, bias: Array | None) -> Sequence[Vector | None] | None:
@@ -308,7 +322,7 @@ def _mixed(walk: _Walk, x: Value | None, matrix: Array, bias: Array | None) -> S
 
 
 def _axis_is_last(op: TfliteOp) -> bool:
-    return op.results[0].type.rank == 2 and int(str(op.options.get("axis", 0))) in (1, -1)
+    return op.results[0].type.rank == 2 and attributes.axis(op) in (1, -1)
 
 
 def _concatenation(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
@@ -367,20 +381,21 @@ def _rows(x: Value | None) -> int | None:
 
 
 def _strided_slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
-    x, *bounds = op.operands
-    vector = walk.vector(x, None)
-    numbers = [known for bound in bounds if (known := walk.numbers(bound)) is not None and known.size == 2]
+    sliced = StridedSlice.of(op)
+    if not sliced.is_plain or sliced.drops(0) or sliced.drops(1):
+        return None
+    vector = walk.vector(sliced.x, None)
+    bounds = (walk.numbers(bound) for bound in (sliced.begin, sliced.end, sliced.strides))
+    numbers = [known for known in bounds if known is not None and known.size == 2]
     if vector is None or len(numbers) != 3 or depth(op.results[0]) is None:
         return None
-    if any(op.options.get(mask) for mask in ("ellipsisMask", "newAxisMask", "shrinkAxisMask")):
-        return None
-    begins, ends = int(str(op.options.get("beginMask", 0))), int(str(op.options.get("endMask", 0)))
     begin, end, strides = numbers
-    all_rows = (begins & 1 or begin[0] == 0) and (ends & 1 or end[0] == _rows(x))
-    if not all_rows or (strides != 1).any():
+    from_first = sliced.has_open_begin(0) or begin[0] == 0
+    to_last = sliced.has_open_end(0) or end[0] == _rows(sliced.x)
+    if not (from_first and to_last) or (strides != 1).any():
         return None
-    first = None if begins & 2 else int(begin[1])
-    last = None if ends & 2 else int(end[1])
+    first = None if sliced.has_open_begin(1) else int(begin[1])
+    last = None if sliced.has_open_end(1) else int(end[1])
     start, stop, _ = slice(first, last).indices(width_of(vector))
     return [columns(walk.algebra, vector, start, stop) or None]
 

@@ -6,14 +6,13 @@ place of the old.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from converter.ir import Graph, Op, Scan, TfliteOp, Trait, Value, has
+from converter.ir import Graph, Producers, Scan, TfliteOp, Trait, Value, has, made_by
 
 _SAME = Trait.RESHAPES | Trait.REPEATS
 """What leaves every element as it is, and may write it again."""
-_SELECTING = frozenset({"SELECT", "SELECT_V2"})
 
 _DONE = {"GREATER_EQUAL": (0, 1), "LESS_EQUAL": (1, 0)}
 """Comparisons that hold for finished rows: which operand is the step and which the lengths."""
@@ -72,59 +71,51 @@ def peel(scan: Scan, is_zero: Callable[[Value], bool]) -> Peel | str:
     return Peel(tuple(part.new for part in peeled[:count]), outputs, length)
 
 
-def _makes_zeros(value: Value, producers: Mapping[Value, Op], is_zero: Callable[[Value], bool]) -> bool:
-    producer = producers.get(value)
-    if not isinstance(producer, TfliteOp):
+def _makes_zeros(value: Value, producers: Producers, is_zero: Callable[[Value], bool]) -> bool:
+    producer = made_by(value, producers)
+    if producer is None or producer.builtin == "ZEROS_LIKE":
+        return producer is not None
+    if not (producer.builtin == "FILL" or has(producer, _SAME)):
         return False
-    if producer.builtin == "ZEROS_LIKE":
-        return True
-    index = 1 if producer.builtin == "FILL" else 0
-    filled = producer.operands[index] if index or has(producer, _SAME) else None
-    return filled is not None and (is_zero(filled) or _makes_zeros(filled, producers, is_zero))
+    filled = producer.operand(1 if producer.builtin == "FILL" else 0)
+    return is_zero(filled) or _makes_zeros(filled, producers, is_zero)
 
 
-def _peeled(value: Value, body: Graph, producers: Mapping[Value, Op]) -> Peeled:
-    producer = producers.get(value)
-    if not isinstance(producer, TfliteOp) or producer.builtin not in _SELECTING:
+def _peeled(value: Value, body: Graph, producers: Producers) -> Peeled:
+    producer = made_by(value, producers, "SELECT", "SELECT_V2")
+    decided = None if producer is None else _decided(producer.operand(0), body, producers)
+    if producer is None or decided is None:
         return Peeled(value)
-    condition, first, second = producer.operands
-    if condition is None or first is None or second is None:
-        return Peeled(value)
-    decided = _decided(condition, body, producers)
-    if decided is None:
-        return Peeled(value)
+    first, second = producer.operand(1), producer.operand(2)
     lengths, done = decided
     return Peeled(second, first, lengths) if done else Peeled(first, second, lengths)
 
 
-def _decided(condition: Value, body: Graph, producers: Mapping[Value, Op]) -> tuple[Value, bool] | None:
+def _decided(condition: Value, body: Graph, producers: Producers) -> tuple[Value, bool] | None:
     """Return (lengths, True) if the condition says which rows have ended, (lengths, False) if which have not."""
-    producer = producers.get(condition)
-    if not isinstance(producer, TfliteOp) or not producer.operands or producer.operands[0] is None:
+    producer = made_by(condition, producers)
+    if producer is None:
         return None
     if has(producer, _SAME):
-        return _decided(producer.operands[0], body, producers)
+        return _decided(producer.operand(0), body, producers)
     if producer.builtin == "LOGICAL_NOT":
-        inner = _decided(producer.operands[0], body, producers)
+        inner = _decided(producer.operand(0), body, producers)
         return None if inner is None else (inner[0], not inner[1])
     lengths = _compared_with_step(producer, body, producers)
     return None if lengths is None else (lengths, producer.builtin in _DONE)
 
 
-def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Mapping[Value, Op]) -> Value | None:
+def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Producers) -> Value | None:
     """Return the lengths [B], given to the step, that its number is compared with."""
     roles = (_DONE | _ALIVE).get(comparison.builtin)
     if roles is None:
         return None
-    step, lengths = (_unshaped(comparison.operands[role], producers) for role in roles)
-    if step is not body.inputs[0] or lengths is None or lengths.type.rank != 1:
+    step, lengths = (_unshaped(comparison.operand(role), producers) for role in roles)
+    if step is not body.inputs[0] or lengths.type.rank != 1:
         return None
     return lengths if lengths.data is not None or lengths in body.inputs else None
 
 
-def _unshaped(value: Value | None, producers: Mapping[Value, Op]) -> Value | None:
-    producer = None if value is None else producers.get(value)
-    while isinstance(producer, TfliteOp) and has(producer, _SAME):
-        value = producer.operands[0]
-        producer = None if value is None else producers.get(value)
-    return value
+def _unshaped(value: Value, producers: Producers) -> Value:
+    producer = made_by(value, producers)
+    return _unshaped(producer.operand(0), producers) if producer is not None and has(producer, _SAME) else value
