@@ -11,8 +11,6 @@ import pytest
 import tflite_rnn
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 CELLS = [
     "BasicLSTMCell",
     "BasicRNNCell",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import tflite_rnn as rnn
 from converter.convert import compile_program
 from converter.targets import TARGETS
 from tests.programs import lstm_cell, stack
@@ -90,6 +91,7 @@ def test_convert_refuses_a_missing_source(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.tensorflow  # imported to tell sources apart
 def test_convert_refuses_a_source_that_is_no_model(tmp_path: Path) -> None:
     source = tmp_path / "notes.txt"
     source.write_text("not a model")
@@ -119,6 +121,7 @@ def test_the_help_of_convert_is_one_screen() -> None:
     assert len(result.output.splitlines()) <= 40
 
 
+@pytest.mark.tensorflow  # imported to tell sources apart
 def test_convert_refuses_a_directory_that_is_no_saved_model(tmp_path: Path) -> None:
     assert "holds no saved_model.pb" in refused("convert", tmp_path, "-o", tmp_path / "out.tflite")
 
@@ -151,8 +154,6 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two SavedModels: ``good``, and ``refused`` for its linear activation."""
     import tensorflow as tf
 
-    import tflite_rnn as rnn
-
     root = tmp_path_factory.mktemp("saved_models")
     for name, cell in (("good", rnn.LSTMCell(4)), ("refused", rnn.LSTMCell(4, activation="linear"))):
         module = tf.Module()
@@ -167,7 +168,6 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.tensorflow
 @pytest.mark.runtime
 def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.tflite"
@@ -186,7 +186,6 @@ def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
     assert "FAIL" in differed.output
 
 
-@pytest.mark.tensorflow
 def test_the_report_is_written_as_json(saved_models: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "model.tflite", tmp_path / "report.json"
     done = run("convert", saved_models / "refused", "-o", out, "--report", report)
@@ -199,15 +198,12 @@ def test_the_report_is_written_as_json(saved_models: Path, tmp_path: Path) -> No
     assert [reason["rule"] for reason in record["refused"]] == ["lstm-activation"]
 
 
-@pytest.mark.tensorflow
 def test_a_refused_model_leaves_no_file(saved_models: Path, tmp_path: Path) -> None:
     message = refused("convert", saved_models / "refused", "-o", tmp_path / "out.tflite", "--lowering", "fused")
     assert "the fused LSTM has no linear activation [lstm-activation]" in message
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.tensorflow
-@pytest.mark.runtime
 def test_the_installed_command_works_and_is_quiet(saved_models: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.tflite"
     command = [

@@ -14,8 +14,6 @@ from click.testing import CliRunner
 from tests.frozen_graphs import frozen
 from tflite_rnn.cli import main
 
-pytestmark = pytest.mark.tensorflow
-
 HELP = CliRunner().invoke(main, ["convert", "--help"], terminal_width=200).output
 EXAMPLES = [line.strip() for line in HELP.splitlines() if line.strip().startswith("tflite-rnn convert ")]
 

@@ -13,8 +13,6 @@ from tests.programs import tensor
 from tflite_rnn.runtime import WorkerPool
 from tflite_rnn.testing import assert_parity
 
-pytestmark = pytest.mark.runtime
-
 
 def masked(time: int | None, batch: int | None, *, time_major: bool) -> Program:
     leading = (time, batch) if time_major else (batch, time)

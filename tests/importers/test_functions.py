@@ -14,8 +14,6 @@ from converter.importers.tf_function import flatten_function
 from converter.opening import open_source
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 QUICK = [
     Runtime(interpreter, delegate)
     for interpreter in (TFLITE_RUNTIME, AI_EDGE_LITERT)

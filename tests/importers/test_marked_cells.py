@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from converter.importers.tf_function import flatten_function
 from converter.importers.tflite_model import import_tflite
 from converter.ir import GruCell, LayerNormLstmCell, LstmCell, Recurrence, RnnCell, TfliteOp, evaluate, verify
-
-tf = pytest.importorskip("tensorflow")
-from tflite_rnn import nn  # noqa: E402 - needs TensorFlow
-
-pytestmark = pytest.mark.tensorflow
+from tflite_rnn import nn
 
 T, B, D, U = 5, 3, 4, 4
 LENGTHS = np.array([3, 0, 9], np.int32)

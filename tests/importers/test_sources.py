@@ -16,8 +16,6 @@ from converter.opening import open_source
 from tests.frozen_graphs import DEPTH, frozen, frozen_lstm
 from tflite_rnn.runtime import RUNTIMES, WorkerPool
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.label == "ai-edge-litert"]
 
 
@@ -165,7 +163,6 @@ def _zip(*names: str) -> bytes:
 
 NOISE = np.random.default_rng(0).bytes(400)
 ALIENS = {
-    "random bytes": ("a.pb", NOISE, "not a frozen graph: it is no GraphDef, or it is damaged or truncated"),
     "random .tflite": ("a.tflite", NOISE, "not a TFLite model"),
     "text": ("a.pb", b"node {\n}\n", "a text file; expected a SavedModel directory, a Keras file"),
     "nothing": ("a.pb", b"", "an empty file"),
@@ -174,6 +171,14 @@ ALIENS = {
     "a Keras archive": ("a.keras", _zip("config.json", "metadata.json"), "not a Keras model, or damaged"),
     "a zip": ("a.pb", _zip("readme"), "a zip archive"),
 }
+
+
+@pytest.mark.tensorflow  # reads GraphDefs
+def test_random_bytes_are_no_frozen_graph(tmp_path: Path) -> None:
+    path = tmp_path / "a.pb"
+    path.write_bytes(NOISE)
+    with pytest.raises(rnn.TfliteRnnError, match="not a frozen graph: it is no GraphDef, or it is damaged"):
+        rnn.convert(path)
 
 
 @pytest.mark.parametrize("what", ALIENS)

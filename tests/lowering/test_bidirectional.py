@@ -101,7 +101,6 @@ def converted(source: Program, **options: object) -> Converted:
     return compile_program(source, ConvertOptions(**options))
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("time_major", [True, False], ids=["time-major", "batch-major"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_one_op_computes_both_directions(name: str, time_major: bool, pool: WorkerPool) -> None:
@@ -117,7 +116,6 @@ def test_one_op_computes_both_directions(name: str, time_major: bool, pool: Work
     assert report.ok, str(report)
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("time_major", [True, False], ids=["time-major", "batch-major"])
 @pytest.mark.parametrize("name", ["lstm", "lstm with everything", "cifg"])
 def test_lengths_of_both_directions_are_one_mask(name: str, time_major: bool, pool: WorkerPool) -> None:

@@ -14,8 +14,6 @@ from converter.ir import Activation, Cell, Program, TfliteOp, Value, constant, e
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, ParityReport, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 SIZES = ((5, 2), (1, 1), (20, 7), (0, 3), (3, 9), (20, 7))
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 

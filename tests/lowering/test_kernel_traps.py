@@ -142,7 +142,6 @@ def test_no_fused_op_has_an_activation_that_its_kernel_lacks(files: list[Program
         assert op.options["fusedActivationFunction"] in {0, 1, 3, 4}
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("number", [0, 6], ids=["none", "a number for sigmoid"])
 def test_an_lstm_of_another_activation_is_computed_wrong(number: int, pool: WorkerPool) -> None:
     activation = Activation.LINEAR if number == 0 else Activation.SIGMOID
@@ -164,7 +163,6 @@ def test_bidirectional_ops_never_merge_their_outputs(files: list[Program]) -> No
         assert len(op.results) == 2
 
 
-@pytest.mark.runtime
 def test_merged_outputs_of_a_batch_are_wrong(pool: WorkerPool) -> None:
     source = both(lstm_cell(), lstm_cell(seed=1), time_major=False)
     file = read_model(compile_program(source).model)
@@ -216,7 +214,6 @@ def test_an_lstm_has_a_bias_for_every_gate_that_it_has(files: list[Program]) -> 
             assert (op.operands[weights] is None) is (op.operands[bias] is None)
 
 
-@pytest.mark.runtime
 def test_an_lstm_without_the_bias_of_its_input_gate_ends_the_process(pool: WorkerPool) -> None:
     def without_bias(op: TfliteOp) -> TfliteOp:
         if op.builtin not in FUSED:
@@ -297,7 +294,6 @@ def _hidden(source: Program) -> Program:
     return program(list(source.main.inputs), list(source.recurrences()), [source.main.outputs[0]])
 
 
-@pytest.mark.runtime
 def test_a_writer_that_runs_in_place_leaves_no_state(pool: WorkerPool) -> None:
     def in_place(op: TfliteOp, emitter: Emitter) -> None:
         source = op.operands[0]
@@ -308,7 +304,6 @@ def test_a_writer_that_runs_in_place_leaves_no_state(pool: WorkerPool) -> None:
     assert not _report(_rewritten(source, in_place), source, [(4, 2)], pool, PLAIN).ok
 
 
-@pytest.mark.runtime
 def test_a_writer_of_constants_runs_only_once(pool: WorkerPool) -> None:
     def folded(op: TfliteOp, emitter: Emitter) -> None:
         (state,) = op.results
@@ -335,7 +330,6 @@ def test_every_reader_of_a_state_reads_the_outputs_too(files: list[Program]) -> 
     assert count
 
 
-@pytest.mark.runtime
 def test_a_reader_of_a_state_alone_runs_too_early_under_the_delegate(pool: WorkerPool) -> None:
     x, scaled = tensor("x", 5, 2, 3), tensor("scaled", 5, 2, 3)
     op = recurrence(rnn_cell(), scaled)
@@ -397,7 +391,6 @@ def _grown(model: bytes, source: Program, pool: WorkerPool, runtime: Runtime) ->
     return compare(model, lambda given: evaluate(source, given), cases, pool=pool, runtimes=[runtime])
 
 
-@pytest.mark.runtime
 def test_no_fused_op_of_an_open_batch_stands_behind_a_tensor_that_is_sized_while_the_model_runs(
     pool: WorkerPool,
 ) -> None:
@@ -407,7 +400,6 @@ def test_no_fused_op_of_an_open_batch_stands_behind_a_tensor_that_is_sized_while
     assert _grown(converted.model, source, pool, PLAIN).ok
 
 
-@pytest.mark.runtime
 def test_the_states_of_a_fused_op_behind_such_a_tensor_overlap_once_the_batch_grows(pool: WorkerPool) -> None:
     source = _behind_a_computed_shape()
     fused = source.map_ops(lambda op: op if isinstance(op, TfliteOp) else replace(op, lowering=Lowering.FUSED))
@@ -419,7 +411,6 @@ def test_nothing_is_cut_by_a_slice(files: list[Program]) -> None:
     assert not any(isinstance(op, TfliteOp) and op.builtin == "SLICE" for file in files for op in file.ops())
 
 
-@pytest.mark.runtime
 def test_a_slice_keeps_the_size_that_the_file_says(pool: WorkerPool) -> None:
     x, cut = tensor("x", None, 3), tensor("cut", 2, 2)
     bounds = (constant("begin", np.zeros(2, np.int32)), constant("size", np.array([-1, 2], np.int32)))
@@ -440,7 +431,6 @@ def test_no_op_writes_a_tensor_that_it_reads(files: list[Program]) -> None:
             assert not set(op.operands) & set(op.results)
 
 
-@pytest.mark.runtime
 def test_an_op_that_does_is_refused_by_the_runtimes(pool: WorkerPool) -> None:
     x, y = tensor("x", 2), Value("y", TensorType(DType.FLOAT32, (2,)), is_variable=True)
     ops = (
@@ -468,7 +458,6 @@ def test_scalars_stay_scalars_in_the_file(files: list[Program]) -> None:
                 assert number.data.shape == ()
 
 
-@pytest.mark.runtime
 def test_a_vector_of_one_is_no_scalar(pool: WorkerPool) -> None:
     x, value = tensor("x", 3, dtype=DType.INT32), tensor("filled", None, None, None)
     fill = TfliteOp("FILL", (x, constant("zero", np.zeros(1, np.float32))), (value,), "FillOptions")

@@ -11,8 +11,6 @@ from converter.options import ConvertOptions
 from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((5, 3), (1, 1), (20, 7), (45, 2), (3, 9))
 

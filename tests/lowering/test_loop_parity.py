@@ -23,8 +23,6 @@ from tests.programs import (
 )
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 LOOP = ConvertOptions(lowering=Lowering.WHILE)
 # Less than a block, one, several, and a rest, and several large ones; growing and shrinking.

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 
 from converter.convert import Converted, compile_program
@@ -32,8 +31,6 @@ from tflite_rnn.runtime import (
     WorkerPool,
     compare,
 )
-
-pytestmark = pytest.mark.runtime
 
 SAMPLE = 150
 EXAMPLES = int(os.environ.get("TFLITE_RNN_EXAMPLES", str(SAMPLE)))

@@ -16,8 +16,6 @@ from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, recurrence, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 UNROLLED = ConvertOptions(lowering=Lowering.UNROLLED)
 KERNEL = np.random.default_rng(5).standard_normal((4, 7)).astype(np.float32) / 3

@@ -14,8 +14,6 @@ from tests.lowering.test_loop_parity import CELLS
 from tests.programs import lstm_cell, program, random_inputs, recurrence, stack, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 UNROLLED = ConvertOptions(lowering=Lowering.UNROLLED)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models import chars2vec
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.download]
+pytestmark = pytest.mark.download
 
 Float64 = NDArray[np.float64]
 TOLERANCE = 1e-5

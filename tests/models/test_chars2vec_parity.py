@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tflite_rnn as rnn
 from models import chars2vec
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.download]
+pytestmark = pytest.mark.download
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,6 @@ def embed(pretrained: chars2vec.Pretrained) -> Any:
 
 @pytest.fixture(scope="module")
 def converted(embed: Any) -> Any:
-    import tflite_rnn as rnn
-
     return rnn.convert(embed)
 
 
@@ -30,10 +29,7 @@ def test_both_layers_are_fused_and_no_loop_is_left(converted: Any) -> None:
     assert not chars2vec.FORBIDDEN_OPS & set(counts)
 
 
-@pytest.mark.runtime
 def test_the_file_computes_what_the_network_computes(converted: Any, embed: Any) -> None:
-    import tflite_rnn as rnn
-
     # Growing, shrinking, and one after many: every change of shape makes a runtime allocate anew.
     cases = [
         case

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tflite_rnn as rnn
 from models import cutkum
 from models.archives import DownloadError
 from tflite_rnn.runtime import WorkerPool, installed_runtimes
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.download, pytest.mark.runtime]
+pytestmark = [pytest.mark.download, pytest.mark.tensorflow]
 
 ATOL = 1e-4
 SENTENCES = 200
@@ -33,8 +34,6 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def converted(graph: Path) -> Any:
-    import tflite_rnn as rnn
-
     return rnn.convert(rnn.FrozenGraph(graph, constants=cutkum.CONSTANTS))
 
 
@@ -57,8 +56,6 @@ def test_the_three_layers_are_found_and_nothing_random_is_left(converted: Any) -
 def test_random_characters_and_states_give_the_same_probabilities(
     converted: Any, original: Any, pool: WorkerPool
 ) -> None:
-    import tflite_rnn as rnn
-
     rng = np.random.default_rng(5)
     cases = []
     for time, batch in ((9, 1), (23, 3)):

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tflite_rnn as rnn
 from converter.errors import SourceError
 from models import digits
 from tflite_rnn.runtime import Runtime, WorkerPool, installed_runtimes
-
-pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,6 @@ def classify(losses_and_network: tuple[list[float], digits.Network]) -> Any:
 
 @pytest.fixture(scope="module")
 def converted(classify: Any) -> Any:
-    import tflite_rnn as rnn
-
     return rnn.convert(classify)
 
 
@@ -86,16 +83,12 @@ def test_the_example_inputs_come_alone_and_in_batches() -> None:
     assert all(case["images"].dtype == np.float32 for case in inputs)
 
 
-@pytest.mark.runtime
 def test_the_file_computes_what_the_network_computes(converted: Any, classify: Any, pool: WorkerPool) -> None:
-    import tflite_rnn as rnn
-
     inputs = digits.example_inputs(np.random.default_rng(3))
     report = rnn.check(converted, classify, cases=inputs, invokes=3, pool=pool)
     assert report.ok, str(report)
 
 
-@pytest.mark.runtime
 def test_every_runtime_reads_the_same_digits_with_the_file(
     converted: Any, classify: Any, data: digits.Digits, pool: WorkerPool, tmp_path: Path
 ) -> None:
@@ -119,7 +112,6 @@ def test_a_reading_agrees_only_if_every_runtime_sees_every_digit_alike() -> None
     assert not digits.Reading(labels, {}).agrees
 
 
-@pytest.mark.runtime
 def test_the_program_says_that_the_accuracy_was_not_reached_and_fails(
     pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

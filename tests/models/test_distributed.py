@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tflite_rnn as rnn
 from converter.errors import SourceError
 from models import digits, digits_distributed
 from tests.models.worker_processes import Command, cluster, run_together
 from tflite_rnn.runtime import AI_EDGE_LITERT, Runtime, WorkerPool
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = pytest.mark.tensorflow  # in processes that the tests start
 
 # Two epochs. Replicas add in another order than one process does, and rounding grows with every step.
 STEPS = 42
@@ -70,10 +71,7 @@ def test_two_devices_of_one_process_train_what_one_device_trains(replicas: Path,
     assert_same_training(read(replicas / "replica-0.npz"), alone)
 
 
-@pytest.mark.runtime
 def test_the_first_worker_converts_what_all_have_trained(workers: Path, pool: WorkerPool) -> None:
-    import tflite_rnn as rnn
-
     network = digits.create()
     for name, value in read(workers / "worker-1.npz").items():
         if name != "losses":
@@ -112,8 +110,6 @@ def test_replicas_that_cannot_share_a_batch_evenly_are_refused(examples: digits.
 def test_a_strategy_mirrors_the_variables_wherever_a_cell_is_first_used(place: str) -> None:
     import tensorflow as tf
 
-    import tflite_rnn as rnn
-
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     cell = rnn.MultiRNNCell([rnn.LSTMCell(4, num_proj=3), rnn.BasicRNNCell(2)])
     x = tf.ones([3, 5, 2])
@@ -136,8 +132,6 @@ def test_a_strategy_mirrors_the_variables_wherever_a_cell_is_first_used(place: s
 
 def test_a_strategy_that_does_not_partition_keeps_a_kernel_asked_for_in_shards_whole() -> None:
     import tensorflow as tf
-
-    import tflite_rnn as rnn
 
     cell = rnn.LSTMCell(4, num_unit_shards=2, num_proj=3, num_proj_shards=3)
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():

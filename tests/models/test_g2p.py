@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tflite_rnn as rnn
 from models import g2p
 from models.archives import DownloadError, Wheel, fetch, read_member
 from tflite_rnn.runtime import Runtime, WorkerPool, installed_runtimes
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.download]
+pytestmark = pytest.mark.download
 
 Floats: TypeAlias = NDArray[np.float64]
 Dictionary: TypeAlias = Mapping[str, Sequence[g2p.Pronunciation]]
@@ -66,8 +67,6 @@ def network(checkpoint: bytes) -> g2p.Network:
 
 @pytest.fixture(scope="module")
 def converted(network: g2p.Network) -> dict[str, Any]:
-    import tflite_rnn as rnn
-
     return {name: rnn.convert(function) for name, function in network.functions.items()}
 
 
@@ -166,19 +165,15 @@ def test_the_example_inputs_come_alone_and_in_batches() -> None:
     assert [case["phoneme"].size for case in inputs["decode_step"]] == [1, 7, 33, 2, 1]
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("name", ["encode", "decode_step"])
 def test_the_file_computes_what_the_network_computes(
     name: str, converted: dict[str, Any], network: g2p.Network, pool: WorkerPool
 ) -> None:
-    import tflite_rnn as rnn
-
     inputs = g2p.example_inputs(np.random.default_rng(3))[name]
     report = rnn.check(converted[name], network.functions[name], cases=inputs, invokes=3, pool=pool)
     assert report.ok, str(report)
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("runtime", installed_runtimes(), ids=str)
 def test_the_files_pronounce_a_thousand_words_as_the_reference_does(
     runtime: Runtime,
@@ -193,7 +188,6 @@ def test_the_files_pronounce_a_thousand_words_as_the_reference_does(
     assert not differing
 
 
-@pytest.mark.runtime
 def test_a_word_is_pronounced_alike_alone_and_among_others(
     models: dict[str, bytes], words: list[str], reference: list[g2p.Pronunciation], pool: WorkerPool
 ) -> None:
@@ -218,7 +212,6 @@ def test_the_error_rate_counts_edits_against_the_closest_pronunciation() -> None
     assert error_rate(["a", "by"], [("EY1",), ("B",)], entries) == pytest.approx(1 / 3)
 
 
-@pytest.mark.runtime
 def test_the_program_writes_both_files_and_shows_what_they_say(
     checkpoint: bytes,
     pool: WorkerPool,

@@ -18,7 +18,7 @@ from models import silero_vad, speech
 from models.archives import DownloadError, fetch, read_member
 from tflite_rnn.runtime import COMPILED_MODEL, MICRO, RUNTIMES, Runtime, Stream, WorkerPool
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.download, pytest.mark.runtime]
+pytestmark = pytest.mark.download
 
 Array: TypeAlias = NDArray[np.float32]
 

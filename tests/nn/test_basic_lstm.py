@@ -10,8 +10,6 @@ from tests.nn import reference
 from tests.nn.families import B, D, U, built, check_cell, graph_variables, unnamed_tanh, weights_of
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 def test_it_names_its_variables_like_tensorflow_1():
     assert graph_variables(nn.BasicLSTMCell(U)) == [

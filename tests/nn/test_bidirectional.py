@@ -12,8 +12,6 @@ from tests.nn import reference
 from tests.nn.cases import LENGTHS, B, D, Duck, T, U, X, check, unnamed_tanh, v1, weights
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 ACTIVATIONS = pytest.mark.parametrize("activation", [None, unnamed_tanh], ids=["marked", "plain"])
 FLAVOURS = pytest.mark.parametrize("flavour", [nn, nn.lite], ids=["nn", "lite"])
 WHOLE = [T] * B

@@ -9,8 +9,6 @@ import tensorflow as tf
 from tests.nn.cases import B, Duck, Sum, T, U, X
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 @pytest.fixture(params=[nn.dynamic_rnn, nn.lite.dynamic_rnn], ids=["nn", "lite"])
 def dynamic_rnn(request):

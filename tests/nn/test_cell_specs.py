@@ -9,8 +9,6 @@ from tests.nn.families import D, U, graph_variables, inputs
 from tflite_rnn import nn
 from tflite_rnn.nn.cell_specs import cell_weights, leaves, recurrent_cell
 
-pytestmark = pytest.mark.tensorflow
-
 LEAVES = {
     "basic_rnn": (nn.BasicRNNCell(U, "relu"), "basic_rnn", {"activation": "relu"}),
     "tflite_rnn": (nn.TfLiteRNNCell(U), "tflite_rnn", {}),

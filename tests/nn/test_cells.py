@@ -11,7 +11,6 @@ from tests.nn import reference
 from tflite_rnn import nn
 from tflite_rnn.nn.activations import ACTIVATIONS
 
-pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
 
 

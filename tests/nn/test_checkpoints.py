@@ -9,11 +9,8 @@ import tensorflow as tf
 from tests.nn.families import LENGTHS, B, D, U, inputs
 from tflite_rnn import nn
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    # TensorFlow's own old cells announce their age.
-    pytest.mark.filterwarnings("ignore:.*legacy.*|.*deprecated.*"),
-]
+# TensorFlow's own old cells announce their age.
+pytestmark = pytest.mark.filterwarnings("ignore:.*legacy.*|.*deprecated.*")
 v1 = tf.compat.v1
 
 

@@ -9,8 +9,6 @@ import tflite_rnn as rnn
 from tests.nn.families import D, U, built
 from tflite_rnn.testing import assert_parity
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 
 

@@ -10,8 +10,6 @@ from tests.nn import reference
 from tests.nn.families import B, D, U, built, check_cell, graph_variables, unnamed_tanh, weights_of
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 SCOPE = "rnn/coupled_input_forget_gate_lstm_cell"
 
 

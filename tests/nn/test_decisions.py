@@ -9,8 +9,6 @@ import tensorflow as tf
 from tests.nn.cases import LENGTHS, STACKS, B, D, T, U, X, unnamed_tanh, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 ACTIVATIONS = pytest.mark.parametrize("activation", [None, unnamed_tanh], ids=["marked", "plain"])
 
 

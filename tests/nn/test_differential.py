@@ -24,11 +24,8 @@ ALL = [configuration(number) for number in range(COUNT)]
 SAMPLE = ALL[::SAMPLE_EVERY]
 TOLERANCE = {tf.float32: 1e-6, tf.float64: 1e-12}
 
-pytestmark = [
-    pytest.mark.tensorflow,
-    # TensorFlow's own old cells announce their age.
-    pytest.mark.filterwarnings("ignore:.*legacy.*|.*deprecated.*|.*is equivalent as.*"),
-]
+# TensorFlow's own old cells announce their age.
+pytestmark = pytest.mark.filterwarnings("ignore:.*legacy.*|.*deprecated.*|.*is equivalent as.*")
 
 
 def chunks(configurations: Sequence[Configuration]) -> list[Any]:

@@ -10,8 +10,6 @@ from tests.nn import reference
 from tests.nn.families import B, D, U, built, check_cell, graph_variables, inputs, unnamed_tanh, weights_of
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 BOTH = pytest.mark.parametrize("cell_class", [nn.GRUCell, nn.CudnnCompatibleGRUCell])
 
 

@@ -25,8 +25,6 @@ from tests.nn.cases import (
 )
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 ACTIVATIONS = pytest.mark.parametrize("activation", [None, unnamed_tanh], ids=["marked", "plain"])
 
 

@@ -12,8 +12,6 @@ from tests.nn import reference
 from tests.nn.cases import MODES, STACKS, B, D, Duck, Sum, T, U, X, check, oracle, unnamed_tanh, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 @pytest.fixture(params=[nn.dynamic_rnn, nn.lite.dynamic_rnn], ids=["nn", "lite"])
 def dynamic_rnn(request):

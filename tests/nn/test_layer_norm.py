@@ -21,8 +21,6 @@ from tests.nn.families import (
 )
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 SCOPE = "rnn/layer_norm_basic_lstm_cell"
 
 

@@ -10,8 +10,6 @@ from tests.nn import reference
 from tests.nn.cases import LENGTHS, STACKS, B, D, Duck, Sum, T, U, X, check, flat_states, oracle, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 def test_time_major_is_the_default_and_batch_major_works():
     expected = reference.unroll(oracle(STACKS["marked"]), X, LENGTHS)

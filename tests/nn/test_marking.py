@@ -12,7 +12,6 @@ from converter.marker import MARKER, SPEC, RecurrenceSpec
 from tflite_rnn import nn
 from tflite_rnn.nn.cell_specs import recurrent_cell
 
-pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
 
 T, B, D, U = 5, 2, 3, 4

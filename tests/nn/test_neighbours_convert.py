@@ -12,8 +12,6 @@ import tflite_rnn as rnn
 from tests.nn.cases import unnamed_tanh
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, WorkerPool, installed_runtimes
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 T, D, U = 5, 3, 4
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 RUNTIMES = [runtime for runtime in installed_runtimes() if runtime.interpreter in {AI_EDGE_LITERT, TFLITE_RUNTIME}]

@@ -11,8 +11,6 @@ import tensorflow as tf
 from tests.nn.cases import LENGTHS, STACKS, D, T, U, X, unnamed_tanh, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 PARAMETERS = [
     ("cell", inspect.Parameter.empty),
     ("inputs", inspect.Parameter.empty),

@@ -9,8 +9,6 @@ import tensorflow as tf
 from tests.nn.cases import LENGTHS, STACKS, B, D, T, U, X, unnamed_tanh, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 @pytest.fixture(params=[nn.dynamic_rnn, nn.lite.dynamic_rnn], ids=["nn", "lite"])
 def dynamic_rnn(request):

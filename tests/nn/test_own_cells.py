@@ -13,8 +13,6 @@ from tflite_rnn.nn import RNNCell
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, Stream
 from tflite_rnn.testing import assert_parity
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((2, 5), (1, 1), (3, 43))
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 
 import tflite_rnn as rnn
@@ -20,8 +19,6 @@ from converter.ir import evaluate
 from converter.opening import open_source
 from tests.nn.random_networks import CellPlan, LayerPlan, Network, NetworkPlan, networks
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
-
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
 
 SAMPLE = 8
 EXAMPLES = int(os.environ.get("TFLITE_RNN_EXAMPLES", "0")) // 20 or SAMPLE

@@ -12,8 +12,6 @@ from tests.nn import reference
 from tests.nn.cases import B, D, Sum, T, U, X, check, v1, weights
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 LENGTHS = [3, 0, 5, 1]
 MODES = pytest.mark.parametrize("traced", [False, True], ids=["eager", "function"])
 

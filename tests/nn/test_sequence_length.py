@@ -26,8 +26,6 @@ from tests.nn.cases import (
 )
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 
 @pytest.fixture(params=[nn.dynamic_rnn, nn.lite.dynamic_rnn], ids=["nn", "lite"])
 def dynamic_rnn(request):

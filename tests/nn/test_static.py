@@ -12,8 +12,6 @@ from tests.nn import reference
 from tests.nn.cases import LENGTHS, STACKS, B, D, Duck, T, U, X, check, flat_states, oracle, v1
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 STEPS = list(X)
 
 

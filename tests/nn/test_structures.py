@@ -11,8 +11,6 @@ from tests.nn.test_own_cells import Leaky
 from tflite_rnn.runtime import RUNTIMES, TF_LITE
 from tflite_rnn.testing import assert_parity
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((2, 6), (1, 1), (3, 24))
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"

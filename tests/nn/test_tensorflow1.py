@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
 
 T, B, D, U = 6, 3, 3, 4

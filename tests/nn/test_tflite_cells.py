@@ -21,8 +21,6 @@ from tests.nn.families import (
 )
 from tflite_rnn import nn
 
-pytestmark = pytest.mark.tensorflow
-
 GATES = ("input", "forget", "cell", "output")
 
 

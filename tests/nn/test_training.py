@@ -10,7 +10,6 @@ from tests.nn import reference
 from tflite_rnn import nn
 from tflite_rnn.nn import cell_specs, marking
 
-pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
 
 

@@ -13,7 +13,6 @@ from tests.nn.families import LENGTHS, B, D, T, U, built, check_cell, graph_vari
 from tflite_rnn import nn
 from tflite_rnn.nn import cell as cell_module
 
-pytestmark = pytest.mark.tensorflow
 v1 = tf.compat.v1
 
 

@@ -90,7 +90,6 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
         ConvertOptions.parse(state="sticky")
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("lowering", [Lowering.FUSED, Lowering.WHILE])
 def test_chunks_with_their_state_fed_back_are_the_whole_sequence(lowering: Lowering, pool: WorkerPool) -> None:
     source = only_outputs([lstm_cell(), rnn_cell(depth=4)])

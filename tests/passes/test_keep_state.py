@@ -40,7 +40,6 @@ def fed(stream: Stream, x: Array, name: str) -> Array:
     return np.concatenate([stream.feed({"x": x[a:b]})[name] for a, b in itertools.pairwise(CUTS)])
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("lowering", [None, Lowering.WHILE], ids=["fused", "loops"])
 def test_chunks_give_what_the_whole_sequence_gives_and_a_reset_begins_another(
     lowering: Lowering | None, pool: WorkerPool
@@ -58,7 +57,6 @@ def test_chunks_give_what_the_whole_sequence_gives_and_a_reset_begins_another(
                 stream.reset()
 
 
-@pytest.mark.runtime
 def test_a_model_with_explicit_state_streams_through_the_same_helper(pool: WorkerPool) -> None:
     source = mixed(batch=None)
     converted = compile_program(source, ConvertOptions(state=StatePolicy.EXPLICIT))
@@ -71,7 +69,6 @@ def test_a_model_with_explicit_state_streams_through_the_same_helper(pool: Worke
         np.testing.assert_array_equal(fed(stream, inputs["x"], "layer_2_outputs"), first)
 
 
-@pytest.mark.runtime
 def test_a_learned_state_is_where_every_sequence_starts(pool: WorkerPool) -> None:
     x = tensor("x", None, 2, 3)
     learned = constant("learned", np.full((1, 4), 0.7, np.float32))
@@ -84,7 +81,6 @@ def test_a_learned_state_is_where_every_sequence_starts(pool: WorkerPool) -> Non
     assert report.ok, str(report)
 
 
-@pytest.mark.runtime
 def test_final_states_are_read_in_the_graph_while_they_are_kept(pool: WorkerPool) -> None:
     """An encoder hands its state to a decoder; only the encoder's start is kept, the decoder's is given."""
     x = tensor("x", None, 1, 3)
@@ -102,7 +98,6 @@ def test_final_states_are_read_in_the_graph_while_they_are_kept(pool: WorkerPool
             np.testing.assert_allclose(stream.feed({"x": whole["x"][2:]})["encoder_state_0"], final, atol=1e-5)
 
 
-@pytest.mark.runtime
 def test_a_model_that_keeps_nothing_cannot_stream(pool: WorkerPool) -> None:
     model = compile_program(mixed()).model
     with (
@@ -112,7 +107,6 @@ def test_a_model_that_keeps_nothing_cannot_stream(pool: WorkerPool) -> None:
         Stream(running)
 
 
-@pytest.mark.runtime
 def test_states_are_fed_by_the_stream_alone(pool: WorkerPool) -> None:
     model = compile_program(mixed(), ConvertOptions(state=StatePolicy.EXPLICIT)).model
     with pool.open(Runtime("ai-edge-litert"), model) as running:

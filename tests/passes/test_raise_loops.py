@@ -17,8 +17,6 @@ from converter.sources import FrozenGraph
 from tests.frozen_graphs import frozen_lstm
 from tests.programs import tensor
 
-pytestmark = pytest.mark.tensorflow
-
 ATOL = 2e-6
 UNITS, DEPTH = 4, 5
 

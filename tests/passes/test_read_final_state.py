@@ -41,7 +41,6 @@ def collects(converted: Converted) -> bool:
     return "DYNAMIC_UPDATE_SLICE" in converted.report.op_counts
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize("index", [(-1,), (0, -1)], ids=["time-major", "batch-major"])
 def test_the_last_output_alone_is_the_final_state(index: tuple[int, ...], pool: WorkerPool) -> None:
     source = last_of(gru_cell(), *index)

@@ -13,8 +13,6 @@ from converter.sources import FrozenGraph
 from tests.recognition.frozen_recurrences import BATCH, TIME, Variant, random_case, variants, write_frozen
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 VARIANTS = variants()
 SAMPLE = (
     "lstm everything",

@@ -10,8 +10,6 @@ import pytest
 from converter.convert import compile_source
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 LSTM, GRU = "lstm(units=4, activation=tanh)", "gru(units=4, activation=tanh"
 LAYERS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "lstm": ("LSTM", {}, (LSTM,)),

@@ -19,8 +19,6 @@ from tflite_rnn.runtime import (
     installed_runtimes,
 )
 
-pytestmark = pytest.mark.runtime
-
 Array = npt.NDArray[Any]
 
 INSTALLED = tuple(installed_runtimes())

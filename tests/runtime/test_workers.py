@@ -24,8 +24,6 @@ from tflite_rnn.runtime import (
     WorkerPool,
 )
 
-pytestmark = pytest.mark.runtime
-
 X = {"x": np.array([1.0, 2.0], np.float32)}
 
 
@@ -219,6 +217,7 @@ def test_an_interrupt_does_not_leave_a_late_reply_behind(fake_packages: Path) ->
         assert worker.load(b"add").run(X)
 
 
+@pytest.mark.runtime
 def test_a_pool_keeps_one_process_per_package_and_ends_them_all(fake_packages: Path) -> None:
     with WorkerPool() as workers:
         for delegate in (True, False):

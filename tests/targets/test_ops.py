@@ -10,8 +10,6 @@ from converter.targets.ops import MICRO_OPS, VERSIONS
 from tests.programs import tensor
 from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, RuntimeFailure, WorkerCrashed, WorkerPool
 
-pytestmark = pytest.mark.runtime
-
 COLUMNS = {TFLITE_RUNTIME: 0, AI_EDGE_LITERT: 1}
 SAMPLE = sorted(VERSIONS)[::12]
 

@@ -24,8 +24,6 @@ from tests.programs import (
 )
 from tflite_rnn.runtime import COMPILED_MODEL, MICRO, Runtime, Stream, WorkerPool, compare
 
-pytestmark = pytest.mark.runtime
-
 RUNTIME_OF = {
     Target.LITERT_COMPILED: Runtime(COMPILED_MODEL),
     Target.LITERT_WEB: Runtime(COMPILED_MODEL),  # LiteRT.js is built on it

@@ -17,7 +17,7 @@ from models.archives import DownloadError, fetch, read_member
 from tests.importers.keras.networks import LSTM
 from tflite_rnn.runtime import RUNTIMES, WorkerPool, compare
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime, pytest.mark.download]
+pytestmark = pytest.mark.download
 
 WORDS = ("mouse", "Mouze", "recurrent", "a", "tensor-flow", "é~")
 

@@ -23,8 +23,6 @@ from converter.opening import open_source
 from tests.importers.keras.networks import LSTM, randomized
 from tflite_rnn.cli import main
 
-pytestmark = pytest.mark.tensorflow
-
 LIBRARIES = [keras, tf_keras]
 both = pytest.mark.parametrize("library", LIBRARIES, ids=["keras", "tf_keras"])
 suffixes = pytest.mark.parametrize("suffix", [".keras", ".h5"])

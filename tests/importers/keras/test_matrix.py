@@ -23,8 +23,6 @@ from tests.importers.keras.networks import (
 )
 from tflite_rnn.runtime import RUNTIMES, WorkerPool, compare
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.runtime]
-
 LIBRARIES = ((keras, ACTIVATIONS_OF_KERAS3), (tf_keras, ACTIVATIONS_OF_KERAS2))
 DELEGATED = [runtime for runtime in RUNTIMES if runtime.delegate]
 SAMPLE = {

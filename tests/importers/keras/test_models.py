@@ -17,8 +17,6 @@ from converter.opening import open_source
 from tests.importers.keras.networks import LSTM, randomized
 from tflite_rnn.runtime import TF_LITE, Runtime, WorkerPool
 
-pytestmark = pytest.mark.tensorflow
-
 both = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 
 
@@ -36,7 +34,6 @@ def subclass(library: ModuleType) -> Any:
     return Tagger()
 
 
-@pytest.mark.runtime
 def test_four_lstms_of_128_units_from_keras_3_are_four_fused_ops(pool: WorkerPool) -> None:
     layers = [keras.layers.LSTM(128, return_sequences=index < 3) for index in range(4)]
     model = keras.Sequential([keras.layers.Input((100, 13)), *layers])
