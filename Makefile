@@ -1,13 +1,18 @@
-# Everything runs in one virtual environment that make creates itself. `make help` lists the targets.
+# Everything runs in virtual environments that make creates itself. `make help` lists the targets. Another Python than
+# python3: make test PYTHON=python3.13 VENV=.venv-3.13, make check PYTHON=python3.13 CHECK_VENV=.venv-check-3.13.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CHECK_VENV := .venv-check
+CHECK_BIN := $(CHECK_VENV)/bin
+CHECK_INSTALLED := $(CHECK_VENV)/.installed
+UNAIDED := not tensorflow and not runtime and not download and not demo and not exhaustive
 JOBS ?= 2
 N ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train g2p silero test test-all fuzz lint format types imports bench clean
+.PHONY: help install demo train g2p silero check test test-all fuzz lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +36,19 @@ g2p: $(INSTALLED)  ## convert a trained encoder and decoder, prove both, and pro
 
 silero: $(INSTALLED)  ## convert a trained speech detector, and stream sound through it chunk by chunk
 	$(BIN)/python -m models.silero_vad
+
+check: $(CHECK_INSTALLED)  ## style, types, import rules and every test that needs no TensorFlow: a minute
+	$(CHECK_BIN)/ruff check .
+	$(CHECK_BIN)/ruff format --check .
+	$(CHECK_BIN)/mypy
+	$(CHECK_BIN)/lint-imports
+	$(CHECK_BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "$(UNAIDED)"
+
+$(CHECK_INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(CHECK_VENV)
+	$(CHECK_BIN)/python -m pip install --quiet --upgrade pip
+	$(CHECK_BIN)/python -m pip install --quiet --editable '.[check]'
+	@touch $@
 
 test: $(INSTALLED)  ## the tests, wide matrices sampled
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not exhaustive"
@@ -60,4 +78,4 @@ bench: $(INSTALLED)  ## timings, as ratios measured side by side
 	$(BIN)/python -m benchmarks.recurrences
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build .cache
+	rm -rf $(VENV) $(CHECK_VENV) build .cache

@@ -75,7 +75,8 @@ class Timed:
 
 def _seconds_per_step(running: LoadedModel, x: Array) -> float:
     name = running.signature.inputs[0].name
-    return min(running.time({name: x}, runs=RUNS)) / x.shape[1]
+    steps: int = x.shape[1]
+    return min(running.time({name: x}, runs=RUNS)) / steps
 
 
 def _input(units: int, batch: int, time: int) -> Array:

@@ -113,7 +113,8 @@ class ConvWeights:
     @property
     def kernel(self) -> Array:
         """The weight in TensorFlow's order: [width, channels, filters]."""
-        return self.weight.transpose(2, 1, 0)
+        kernel: Array = self.weight.transpose(2, 1, 0)
+        return kernel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +234,8 @@ def chunks_of(audio: Array) -> Array:
     count = -(-audio.size // HOP)
     padded = np.zeros(CONTEXT + count * HOP, dtype=np.float32)
     padded[CONTEXT : CONTEXT + audio.size] = audio
-    return np.lib.stride_tricks.sliding_window_view(padded, CHUNK)[::HOP].copy()
+    chunks: Array = np.lib.stride_tricks.sliding_window_view(padded, CHUNK)[::HOP].copy()
+    return chunks
 
 
 def build(pretrained: Pretrained, chunks: int | None = 1) -> Any:

@@ -83,7 +83,8 @@ def _close(actual: Array, expected: Array, atol: float, rtol: float) -> Differen
 
 def _relative(error: Array, size: Array, floor: float) -> float:
     judged = size > floor
-    return float((error[judged] / size[judged]).max(initial=0.0))
+    ratios: Array = error[judged] / size[judged]
+    return float(ratios.max(initial=0.0))
 
 
 def _words(actual: Array, expected: Array, wrong: Array, error: Array) -> str:
