@@ -30,6 +30,7 @@ from converter.ir import (
     Recurrence,
     RnnCell,
     Scan,
+    ScanStep,
     Signature,
     TfliteOp,
     Value,
@@ -328,33 +329,35 @@ def own_step(draw: st.DrawFn, draft: Draft, number: int) -> None:
     by_time = x if time_major else emitter.transpose(x, f"by_time_{number}")
     cell = draw((fusable_cells if draft.fusable else cells)(_depth(x)))
     is_known = draft.fusable or draw(st.booleans())
-    body = _body_of_cell(cell, draft.layout.batch) if is_known else _body_of_its_own(_depth(x), draft.layout.batch)
-    sizes = [_depth(value) for value in body.inputs[1:-1]]
+    step, ops = (
+        _step_of_cell(cell, draft.layout.batch) if is_known else _step_of_its_own(_depth(x), draft.layout.batch)
+    )
+    sizes = [_depth(value) for value in step.states]
     name = f"scan_{number}"
     op = Scan(
         name,
-        body,
+        step.body("step", ops),
         (by_time,),
         tuple(_spelled_out(draft, draw(_start(draft, size)), by_time, size) for size in sizes),
         (),
-        (draft.layout.sequence(f"{name}/outputs", _depth(body.outputs[-1]), time_major=True),),
+        (draft.layout.sequence(f"{name}/outputs", _depth(step.elements[0]), time_major=True),),
         tuple(tensor(f"{name}/state_{i}", draft.layout.batch, size) for i, size in enumerate(sizes)),
     )
     draft.add(op)
     draft.sequences.append((op.outputs[0], True))
 
 
-def _body_of_cell(cell: Cell, batch: int | None) -> Graph:
+def _step_of_cell(cell: Cell, batch: int | None) -> tuple[ScanStep, Sequence[Op]]:
     t, x = tensor("t", dtype=DType.INT32), tensor("x_t", batch, cell.input_size)
     states = [tensor(f"state_{i}_t", batch, size) for i, size in enumerate(cell.state_sizes)]
     emitter = Emitter("step", Names({"t", "x_t", *(state.name for state in states)}))
     projection = input_projection(cell)
     projected = emitter.fully_connected(x, projection.kernel, projection.bias, "projected")
     output, new = emit_step(emitter, cell, projected, states)
-    return Graph("step", (t, *states, x), (*new, output), tuple(emitter.ops))
+    return ScanStep(t, tuple(states), (x,), (), tuple(new), (output,)), emitter.ops
 
 
-def _body_of_its_own(depth: int, batch: int | None) -> Graph:
+def _step_of_its_own(depth: int, batch: int | None) -> tuple[ScanStep, Sequence[Op]]:
     """a' = tanh(K [x, a] + 1), b' = b / 2 + a'; the output is [b', x]."""
     size = 1 + depth % 4
     t, x = tensor("t", dtype=DType.INT32), tensor("x_t", batch, depth)
@@ -365,7 +368,7 @@ def _body_of_its_own(depth: int, batch: int | None) -> Graph:
     new = emitter.unary("TANH", emitter.fully_connected(joined, kernel, np.ones(size), "z"), "a")
     total = emitter.add(emitter.multiply(b, emitter.number(0.5)), new, "b")
     output = emitter.concatenation([total, x], 1, "output")
-    return Graph("step", (t, a, b, x), (new, total, output), tuple(emitter.ops))
+    return ScanStep(t, (a, b), (x,), (), (new, total), (output,)), emitter.ops
 
 
 def _spelled_out(draft: Draft, start: Value | None, by_time: Value, size: int) -> Value:

@@ -75,7 +75,7 @@ def _shape(op: Recurrent, index: int) -> Shape | None:
     if isinstance(op, Recurrence):
         return (op.batch, op.cell.state_sizes[index])
     given = op.initial_state[index].type
-    return given.shape if given.is_static else op.body.outputs[index].type.shape
+    return given.shape if given.is_static else op.step.new_states[index].type.shape
 
 
 def _parts(op: Recurrent) -> Iterable[str]:

@@ -31,6 +31,7 @@ from converter.ir.program import (
     Recurrence,
     Recurrent,
     Scan,
+    ScanStep,
     Signature,
     TfliteOp,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Recurrent",
     "RnnCell",
     "Scan",
+    "ScanStep",
     "Shape",
     "Signature",
     "StridedSlice",

@@ -121,12 +121,17 @@ def _evaluate_scan(op: Scan, operands: list[Array | None]) -> list[Array]:
     state, invariants = rest[: len(op.initial_state)], rest[len(op.initial_state) :]
     time = len(sequences[0]) if length is None else int(length)
     collected: list[list[Array]] = [[] for _ in op.outputs]
+    step = op.step
+    known = dict(zip(step.invariants, invariants, strict=True))
     for t in range(time if steps is None else min(time, int(steps))):
-        slices = [sequence[t] for sequence in sequences]
-        results = evaluate_graph(op.body, [np.asarray(t, np.int32), *state, *slices, *invariants])
-        state = results[: len(state)]
-        for into, part in zip(collected, results[len(state) :], strict=True):
-            into.append(part)
+        known[step.t] = np.asarray(t, np.int32)
+        known |= zip(step.states, state, strict=True)
+        known |= {value: sequence[t] for value, sequence in zip(step.slices, sequences, strict=True)}
+        results = evaluate_graph(op.body, [known[value] for value in op.body.inputs])
+        made = dict(zip(op.body.outputs, results, strict=True))
+        state = [made[value] for value in step.new_states]
+        for into, value in zip(collected, step.elements, strict=True):
+            into.append(made[value])
     outputs = [_stacked(parts, time, value) for parts, value in zip(collected, op.outputs, strict=True)]
     return [*outputs, *state]
 

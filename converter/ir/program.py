@@ -140,12 +140,51 @@ class TfliteOp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ScanStep:
+    """The inputs and outputs of a scan's body by what they are; only this class knows in which order they come.
+
+    A body reads ``t``, the number of the step (an int32 scalar), the ``states``, a slice of each sequence, and the
+    ``invariants``. It gives ``new_states``, and an element for each output.
+    """
+
+    t: Value
+    states: tuple[Value, ...]
+    slices: tuple[Value, ...]
+    invariants: tuple[Value, ...]
+    new_states: tuple[Value, ...]
+    elements: tuple[Value, ...]
+
+    @classmethod
+    def of(cls, body: Graph, *, states: int, sequences: int) -> ScanStep:
+        """Return the inputs and outputs of the ``body`` of a scan of that many states and sequences."""
+        t, *others = body.inputs
+        stop = states + sequences
+        return cls(
+            t,
+            tuple(others[:states]),
+            tuple(others[states:stop]),
+            tuple(others[stop:]),
+            body.outputs[:states],
+            body.outputs[states:],
+        )
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """All that the body reads, in the order of its graph."""
+        return (self.t, *self.states, *self.slices, *self.invariants)
+
+    def body(self, name: str, ops: Iterable[Op]) -> Graph:
+        """Return ``ops`` as the body of a scan with these inputs and outputs."""
+        return Graph(name, self.inputs, (*self.new_states, *self.elements), tuple(ops))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """A step run over sequences: a recurrence whose cell is not known, or not yet.
 
-    ``body`` computes one step. Its inputs are the number of the step (an int32 scalar), the states, a slice of
-    each of ``sequences``, and the ``invariants``, in this order; its outputs are the new states and then what the
-    step adds to each of ``outputs``. Time is axis 0 of every sequence and output, and absent in their slices.
+    ``body`` computes one step; its inputs and outputs are those of ``step``, whose ``invariants`` and ``elements``
+    belong to the ``invariants`` and ``outputs`` here. Time is axis 0 of every sequence and output, and absent in
+    slices and elements.
 
     ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
     steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
@@ -170,6 +209,11 @@ class Scan:
     def place(self) -> str:
         """Where the scan is, for messages: its location in the source, else its name."""
         return self.name if self.location is None else str(self.location)
+
+    @property
+    def step(self) -> ScanStep:
+        """The inputs and outputs of the body by what they are."""
+        return ScanStep.of(self.body, states=len(self.initial_state), sequences=len(self.sequences))
 
     @property
     def time(self) -> int | None:

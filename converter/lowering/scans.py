@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from converter.analysis.origins import origin
 from converter.emission.emitter import Emitter
 from converter.emission.hoisting import Remainder, hoist
 from converter.emission.inlining import inline, resolve
-from converter.ir import Graph, Scan, Value, dims
+from converter.ir import Scan, ScanStep, Value, dims
 from converter.lowering.loop import Carried, Collected, Loop
 
 
@@ -18,32 +18,32 @@ def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop
 
     Outputs that are not in ``read`` are not computed.
     """
-    body, wanted = _wanted(op, read)
-    inputs = _Inputs.of(op)
+    inside = op.step
+    wanted = [pair for pair in zip(inside.elements, op.outputs, strict=True) if pair[1] in read]
+    inside = replace(inside, elements=tuple(element for element, _ in wanted))
     rest = hoist(
-        body,
-        dict(zip(inputs.slices, op.sequences, strict=True)),
-        dict(zip(inputs.invariants, op.invariants, strict=True)),
+        inside.body(op.body.name, op.body.ops),
+        dict(zip(inside.slices, op.sequences, strict=True)),
+        dict(zip(inside.invariants, op.invariants, strict=True)),
         emitter,
     )
     time = emitter.dimension(op.sequences[0], 0) if op.length is None else op.length
     kept = {f"sequence_{index}": whole for index, whole in enumerate(rest.sequences.values())}
     kept |= {f"invariant_{index}": whole for index, whole in enumerate(rest.invariants.values())}
-    sizes = _Sizes(op, rest, inputs, emitter)
+    sizes = _Sizes(op, inside, rest, emitter)
 
     def step(
         inner: Emitter, t: Value, at: Carried, states: Sequence[Value]
     ) -> tuple[Sequence[Value], Sequence[Value]]:
-        given = {inputs.step: t, **dict(zip(inputs.states, states, strict=True))}
+        given = {inside.t: t, **dict(zip(inside.states, states, strict=True))}
         given |= {
             value: inner.gather(at[f"sequence_{index}"], t, "slice") for index, value in enumerate(rest.sequences)
         }
         given |= {value: at[f"invariant_{index}"] for index, value in enumerate(rest.invariants)}
         made = inline(rest.ops, given, inner)
-        results = [resolve(value, made, inner) for value in rest.outputs]
-        return results[len(states) :], results[: len(states)]
+        new = [resolve(value, made, inner) for value in inside.new_states]
+        return [resolve(value, made, inner) for value in inside.elements], new
 
-    parts = rest.outputs[len(op.final_state) :]
     return Loop(
         op.name,
         time,
@@ -51,45 +51,20 @@ def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop
         kept,
         op.initial_state,
         op.final_state,
-        tuple(Collected(part.type, sizes.of(part), whole) for part, whole in zip(parts, wanted, strict=True)),
+        tuple(Collected(element.type, sizes.of(element), whole) for element, whole in wanted),
         step,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Inputs:
-    """The inputs of a body by what they are."""
-
-    step: Value
-    states: tuple[Value, ...]
-    slices: tuple[Value, ...]
-    invariants: tuple[Value, ...]
-
-    @classmethod
-    def of(cls, op: Scan) -> _Inputs:
-        step, *others = op.body.inputs
-        states, slices = len(op.initial_state), len(op.initial_state) + len(op.sequences)
-        return cls(step, tuple(others[:states]), tuple(others[states:slices]), tuple(others[slices:]))
-
-
-def _wanted(op: Scan, read: Container[Value]) -> tuple[Graph, tuple[Value, ...]]:
-    """Return the body without the outputs that nobody reads, and the outputs that somebody does."""
-    states = op.body.outputs[: len(op.final_state)]
-    parts = zip(op.body.outputs[len(states) :], op.outputs, strict=True)
-    kept = [(part, whole) for part, whole in parts if whole in read]
-    body = replace(op.body, outputs=(*states, *(part for part, _ in kept)))
-    return body, tuple(whole for _, whole in kept)
 
 
 class _Sizes:
     """The dimensions of what a step adds to each output, as int32 scalars outside of the loop."""
 
-    def __init__(self, op: Scan, rest: Remainder, inputs: _Inputs, emitter: Emitter) -> None:
+    def __init__(self, op: Scan, inside: ScanStep, rest: Remainder, emitter: Emitter) -> None:
         self._rest = rest
         self._emitter = emitter
-        self._producers = {result: step for step in rest.ops for result in step.results}
-        self._states = dict(zip(inputs.states, op.initial_state, strict=True))
-        self._step = inputs.step
+        self._producers = {result: made for made in rest.ops for result in made.results}
+        self._states = dict(zip(inside.states, op.initial_state, strict=True))
+        self._t = inside.t
         self._probed: Mapping[Value, Value] | None = None
 
     def of(self, part: Value) -> tuple[Value, ...]:
@@ -112,7 +87,7 @@ class _Sizes:
         """Emit one step over zeros, for the sizes of its results: where only running an op tells them."""
         if self._probed is None:
             emitter = self._emitter
-            given = {self._step: emitter.integer(0), **self._states, **self._rest.invariants}
+            given = {self._t: emitter.integer(0), **self._states, **self._rest.invariants}
             given |= {value: self._no_slice(value, whole) for value, whole in self._rest.sequences.items()}
             self._probed = inline(self._rest.ops, given, emitter)
         return self._probed

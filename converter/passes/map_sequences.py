@@ -39,18 +39,18 @@ def _mapped(scan: Scan, names: Names) -> list[Op] | None:
         return None
     trial = names.copy()
     emitter = Emitter(scan.name, trial)
-    count = 1 + len(scan.sequences)
+    step = scan.step
     rest = hoist(
         scan.body,
-        dict(zip(scan.body.inputs[1:count], scan.sequences, strict=True)),
-        dict(zip(scan.body.inputs[count:], scan.invariants, strict=True)),
+        dict(zip(step.slices, scan.sequences, strict=True)),
+        dict(zip(step.invariants, scan.invariants, strict=True)),
         emitter,
     )
     if rest.ops or any(value not in rest.sequences for value in rest.outputs):
         return None
     made = {result for op in emitter.ops for result in op.results}
     other: dict[Value, Value] = {}
-    for value, output in zip(rest.outputs, scan.outputs, strict=True):
+    for value, output in zip(step.elements, scan.outputs, strict=True):
         whole = rest.sequences[value]
         if whole in made and whole not in other:
             other[whole] = output

@@ -10,7 +10,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from converter.analysis.uses import Uses, backward_slice
-from converter.ir import Graph, Op, Program, Scan, Value, has_effects
+from converter.ir import Graph, Op, Program, Scan, ScanStep, Value, has_effects
 
 
 def trim_scans(program: Program) -> Program:
@@ -28,19 +28,20 @@ def _scans(graph: Graph) -> list[Scan]:
 
 
 def _is_trimmed(op: Scan, uses: Uses) -> bool:
-    count = len(op.initial_state)
-    states, slices, invariants = _inputs(op)
-    read_by_step = {value for step in op.body.ops for value in step.operands} | set(op.body.outputs)
+    step = op.step
+    read_by_step = {value for part in op.body.ops for value in part.operands} | set(op.body.outputs)
 
     def is_needed(index: int) -> bool:
-        others = [output for place, output in enumerate(op.body.outputs) if place != index]
-        return uses.is_read(op.final_state[index]) or states[index] in backward_slice(op.body.ops, others).values
+        others = [*step.new_states[:index], *step.new_states[index + 1 :], *step.elements]
+        if uses.is_read(op.final_state[index]):
+            return True
+        return step.states[index] in backward_slice(op.body.ops, others).values
 
     return (
         all(uses.is_read(output) for output in op.outputs)
-        and all(is_needed(index) for index in range(count))
-        and all(value in read_by_step or _gives_length(op, index) for index, value in enumerate(slices))
-        and read_by_step.issuperset(invariants)
+        and all(is_needed(index) for index in range(len(step.states)))
+        and all(value in read_by_step or _gives_length(op, index) for index, value in enumerate(step.slices))
+        and read_by_step.issuperset(step.invariants)
     )
 
 
@@ -57,45 +58,36 @@ def _trimmed_in(graph: Graph) -> Graph:
 
 def _trimmed(op: Scan, read: Set[Value]) -> Scan:
     """Return ``op`` without what nothing needs if only ``read`` is read of its results."""
-    count = len(op.initial_state)
-    states, slices, invariants = _inputs(op)
+    step = op.step
     outputs = [index for index, value in enumerate(op.outputs) if value in read]
     kept = {index for index, value in enumerate(op.final_state) if value in read}
     while True:
-        wanted = [
-            *(op.body.outputs[index] for index in sorted(kept)),
-            *(op.body.outputs[count + index] for index in outputs),
-        ]
-        step = backward_slice(op.body.ops, wanted, keeps=has_effects)
-        needed = kept | {index for index, value in enumerate(states) if value in step.values}
-        if needed == kept:
+        order = sorted(kept)
+        wanted = [*_at(step.new_states, order), *_at(step.elements, outputs)]
+        needed = backward_slice(op.body.ops, wanted, keeps=has_effects)
+        read_too = {index for index, value in enumerate(step.states) if value in needed.values}
+        if read_too <= kept:
             break
-        kept = needed
-    order = sorted(kept)
-    read_slices = [index for index, value in enumerate(slices) if value in step.values or _gives_length(op, index)]
-    read_invariants = [index for index, value in enumerate(invariants) if value in step.values]
-    inputs = (
-        op.body.inputs[0],
-        *_at(states, order),
-        *_at(slices, read_slices),
-        *_at(invariants, read_invariants),
+        kept |= read_too
+    slices = [i for i, value in enumerate(step.slices) if value in needed.values or _gives_length(op, i)]
+    invariants = [i for i, value in enumerate(step.invariants) if value in needed.values]
+    trimmed = ScanStep(
+        step.t,
+        _at(step.states, order),
+        _at(step.slices, slices),
+        _at(step.invariants, invariants),
+        _at(step.new_states, order),
+        _at(step.elements, outputs),
     )
     return replace(
         op,
-        body=replace(op.body, inputs=inputs, outputs=tuple(wanted), ops=step.ops),
-        sequences=_at(op.sequences, read_slices),
+        body=trimmed.body(op.body.name, needed.ops),
+        sequences=_at(op.sequences, slices),
         initial_state=_at(op.initial_state, order),
-        invariants=_at(op.invariants, read_invariants),
+        invariants=_at(op.invariants, invariants),
         outputs=_at(op.outputs, outputs),
         final_state=_at(op.final_state, order),
     )
-
-
-def _inputs(op: Scan) -> tuple[tuple[Value, ...], tuple[Value, ...], tuple[Value, ...]]:
-    """Return the states, the slices of sequences, and the invariants that a step of ``op`` reads."""
-    first = 1 + len(op.initial_state)
-    stop = first + len(op.sequences)
-    return op.body.inputs[1:first], op.body.inputs[first:stop], op.body.inputs[stop:]
 
 
 def _gives_length(op: Scan, index: int) -> bool:

@@ -16,6 +16,7 @@ from converter.ir import (
     Names,
     Op,
     Scan,
+    ScanStep,
     Shape,
     StridedSlice,
     TensorType,
@@ -146,17 +147,17 @@ def _build(
     body = _Body(plan)
     places = {_key(read): body.slice_of(read) for read in plan.reads}
     slices = [next(places[key] for key, value in sequences.items() if value is it) for it in timing.sequences]
-    graph = body.graph(slices)
-    if graph is None:
+    made = body.step(slices)
+    if made is None:
         return None
-    used = graph.inputs[1 + len(plan.states) + len(slices) :]
+    step, ops = made
     outside = {loop.body.inputs[position]: loop.initial(position) for position in plan.invariants}
     scan = Scan(
         name=name,
-        body=graph,
+        body=step.body(loop.body.name, ops),
         sequences=timing.sequences,
         initial_state=tuple(loop.initial(position) for position in plan.states),
-        invariants=tuple(outside[value] for value in used),
+        invariants=tuple(outside[value] for value in step.invariants),
         outputs=tuple(outputs.values()),
         final_state=tuple(loop.op.results[position] for position in plan.states),
         length=timing.length,
@@ -178,7 +179,7 @@ class _Body:
         self._other: dict[Value, Value] = {}
         self._first: list[Op] = []
         self._slices: dict[tuple[Value, int], Value] = {}
-        self.time = self._time()
+        self._t = self._time()
         for position in plan.invariants:
             given = plan.loop.initial(position)
             if given.data is not None:
@@ -205,25 +206,29 @@ class _Body:
         self._other[read.op.results[0]] = first
         return first
 
-    def graph(self, slices: Sequence[Value]) -> Graph | None:
-        """Return the graph, or None if it needs a list or an array after all."""
+    def step(self, slices: Sequence[Value]) -> tuple[ScanStep, tuple[Op, ...]] | None:
+        """Return a step's inputs and outputs, and its ops; None if it needs a list or an array after all."""
         plan, body = self._plan, self._body
         reads = {id(read.op) for read in plan.reads}
         kept = [rewire(op, self._other) for op in body.ops if id(op) not in reads]
-        results = [*(body.outputs[position] for position in plan.states), *(w.element for w in plan.collected)]
-        outputs = tuple(self._other.get(value, value) for value in results)
-        step = backward_slice([*self._first, *kept], outputs)
+        new_states = tuple(self._inside(body.outputs[position]) for position in plan.states)
+        elements = tuple(self._inside(write.element) for write in plan.collected)
+        step = backward_slice([*self._first, *kept], [*new_states, *elements])
         if any(is_list_op(op) for op in step.ops):
             return None
-        states = [body.inputs[position] for position in plan.states]
-        invariants = [
+        states = tuple(body.inputs[position] for position in plan.states)
+        invariants = tuple(
             body.inputs[position]
             for position in sorted(plan.invariants)
             if body.inputs[position] in step.values and body.inputs[position] not in self._other
-        ]
+        )
         if any(value.type.dtype in _OPAQUE for value in invariants):
             return None
-        return Graph(body.name, (self.time, *states, *slices, *invariants), outputs, step.ops)
+        return ScanStep(self._t, states, tuple(slices), invariants, new_states, elements), step.ops
+
+    def _inside(self, value: Value) -> Value:
+        """Return what stands for a value of the loop's body."""
+        return self._other.get(value, value)
 
 
 # --- what stands around the loop ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from converter.ir import (
     FullyConnected,
     Graph,
     Producers,
+    Scan,
     StridedSlice,
     TfliteOp,
     Value,
@@ -110,15 +111,16 @@ def depth(value: Value) -> int | None:
     return shape[1] if is_row and shape is not None and shape[1] != 0 else None
 
 
-def flow_of(body: Graph, components: Sequence[Component]) -> Flow:
-    """Return the forms of ``body``, whose ops are all of TFLite."""
-    return _Walk(body, components).flow()
+def flow_of(scan: Scan, components: Sequence[Component]) -> Flow:
+    """Return the forms of the body of ``scan``, whose ops are all of TFLite."""
+    return _Walk(scan, components).flow()
 
 
 class _Walk:
     """One pass over the ops of a step."""
 
-    def __init__(self, body: Graph, components: Sequence[Component]) -> None:
+    def __init__(self, scan: Scan, components: Sequence[Component]) -> None:
+        body, states = scan.body, scan.step.states
         self.algebra = Algebra()
         self._components = tuple(components)
         self._ops = _split_activations([op for op in body.ops if isinstance(op, TfliteOp)])
@@ -130,8 +132,8 @@ class _Walk:
         self._given = 0
         self._new = {component.value: k for k, component in reversed(list(enumerate(components)))}
         self._named = named_functions(self._ops, self._new)
-        for index, value in enumerate(body.inputs):
-            self._enter(value, [k for k, component in enumerate(components) if component.state == index - 1])
+        for value in body.inputs:
+            self._enter(value, [k for k, component in enumerate(components) if states[component.state] is value])
 
     def _enter(self, value: Value, own: Sequence[int]) -> None:
         """Give an input of the body its vector: its components if it is a state."""

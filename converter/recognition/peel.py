@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from converter.ir import Graph, Producers, Scan, TfliteOp, Trait, Value, has, made_by
+from converter.ir import Producers, Scan, ScanStep, TfliteOp, Trait, Value, has, made_by
 
 _SAME = Trait.RESHAPES | Trait.REPEATS
 """What leaves every element as it is, and may write it again."""
 
 _DONE = {"GREATER_EQUAL": (0, 1), "LESS_EQUAL": (1, 0)}
-"""Comparisons that hold for finished rows: which operand is the step and which the lengths."""
+"""Comparisons that hold for finished rows: which operand is the number of the step and which the lengths."""
 _ALIVE = {"LESS": (0, 1), "GREATER": (1, 0)}
 """Comparisons that hold for the others."""
 
@@ -47,28 +47,28 @@ def peel(scan: Scan, is_zero: Callable[[Value], bool]) -> Peel | str:
     An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``is_zero`` knows the
     values of the graph that holds the scan.
     """
-    body = scan.body
-    producers = body.producers()
-    count = len(scan.initial_state)
-    peeled = [_peeled(value, body, producers) for value in body.outputs]
-    lengths = {part.lengths for part in peeled[:count]}
+    step = scan.step
+    producers = scan.body.producers()
+    states = [_peeled(value, step, producers) for value in step.new_states]
+    elements = [_peeled(value, step, producers) for value in step.elements]
+    lengths = {part.lengths for part in states}
     if len(lengths) > 1:
         return "some of its states are held at the end of a sequence and others are not"
     if not lengths or lengths == {None}:
-        return Peel(body.outputs[:count], body.outputs[count:], None)
-    for index, part in enumerate(peeled[:count]):
-        if part.kept is not body.inputs[1 + index]:
+        return Peel(step.new_states, step.elements, None)
+    for index, (part, old) in enumerate(zip(states, step.states, strict=True)):
+        if part.kept is not old:
             return f"its state {index} becomes something else than what it was where a sequence has ended"
     (length,) = lengths
-    outside = dict(zip(body.inputs[1 + count + len(scan.sequences) :], scan.invariants, strict=True))
+    outside = dict(zip(step.invariants, scan.invariants, strict=True))
 
     def zeroed(part: Peeled) -> bool:
         if part.kept is None or part.lengths is not length:
             return False
         return is_zero(outside.get(part.kept, part.kept)) or _makes_zeros(part.kept, producers, is_zero)
 
-    outputs = tuple(part.new if zeroed(part) else None for part in peeled[count:])
-    return Peel(tuple(part.new for part in peeled[:count]), outputs, length)
+    outputs = tuple(part.new if zeroed(part) else None for part in elements)
+    return Peel(tuple(part.new for part in states), outputs, length)
 
 
 def _makes_zeros(value: Value, producers: Producers, is_zero: Callable[[Value], bool]) -> bool:
@@ -81,9 +81,9 @@ def _makes_zeros(value: Value, producers: Producers, is_zero: Callable[[Value], 
     return is_zero(filled) or _makes_zeros(filled, producers, is_zero)
 
 
-def _peeled(value: Value, body: Graph, producers: Producers) -> Peeled:
+def _peeled(value: Value, step: ScanStep, producers: Producers) -> Peeled:
     producer = made_by(value, producers, "SELECT", "SELECT_V2")
-    decided = None if producer is None else _decided(producer.operand(0), body, producers)
+    decided = None if producer is None else _decided(producer.operand(0), step, producers)
     if producer is None or decided is None:
         return Peeled(value)
     first, second = producer.operand(1), producer.operand(2)
@@ -91,29 +91,29 @@ def _peeled(value: Value, body: Graph, producers: Producers) -> Peeled:
     return Peeled(second, first, lengths) if done else Peeled(first, second, lengths)
 
 
-def _decided(condition: Value, body: Graph, producers: Producers) -> tuple[Value, bool] | None:
+def _decided(condition: Value, step: ScanStep, producers: Producers) -> tuple[Value, bool] | None:
     """Return (lengths, True) if the condition says which rows have ended, (lengths, False) if which have not."""
     producer = made_by(condition, producers)
     if producer is None:
         return None
     if has(producer, _SAME):
-        return _decided(producer.operand(0), body, producers)
+        return _decided(producer.operand(0), step, producers)
     if producer.builtin == "LOGICAL_NOT":
-        inner = _decided(producer.operand(0), body, producers)
+        inner = _decided(producer.operand(0), step, producers)
         return None if inner is None else (inner[0], not inner[1])
-    lengths = _compared_with_step(producer, body, producers)
+    lengths = _compared_with_t(producer, step, producers)
     return None if lengths is None else (lengths, producer.builtin in _DONE)
 
 
-def _compared_with_step(comparison: TfliteOp, body: Graph, producers: Producers) -> Value | None:
+def _compared_with_t(comparison: TfliteOp, step: ScanStep, producers: Producers) -> Value | None:
     """Return the lengths [B], given to the step, that its number is compared with."""
     roles = (_DONE | _ALIVE).get(comparison.builtin)
     if roles is None:
         return None
-    step, lengths = (_unshaped(comparison.operand(role), producers) for role in roles)
-    if step is not body.inputs[0] or lengths.type.rank != 1:
+    t, lengths = (_unshaped(comparison.operand(role), producers) for role in roles)
+    if t is not step.t or lengths.type.rank != 1:
         return None
-    return lengths if lengths.data is not None or lengths in body.inputs else None
+    return lengths if lengths.data is not None or lengths in step.inputs else None
 
 
 def _unshaped(value: Value, producers: Producers) -> Value:

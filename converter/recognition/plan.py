@@ -20,7 +20,6 @@ from converter.ir import (
     Cell,
     DType,
     Gate,
-    Graph,
     GruCell,
     LstmCell,
     Names,
@@ -29,6 +28,7 @@ from converter.ir import (
     Recurrence,
     RnnCell,
     Scan,
+    ScanStep,
     TensorType,
     Value,
 )
@@ -83,13 +83,9 @@ class _Planner:
         self._step = step
         self._is_zero = is_zero
         self._emitter = Emitter(scan.name, names)
-        body = scan.body
-        count = len(scan.initial_state)
-        stop = 1 + count + len(scan.sequences)
-        self._states = body.inputs[1 : 1 + count]
-        self._invariants = dict(zip(body.inputs[stop:], scan.invariants, strict=True))
-        self._time = body.inputs[0]
-        self._sequences = dict(zip(body.inputs[1 + count : stop], scan.sequences, strict=True))
+        self._inside = scan.step
+        self._invariants = dict(zip(self._inside.invariants, scan.invariants, strict=True))
+        self._sequences = dict(zip(self._inside.slices, scan.sequences, strict=True))
         """Each value of the step that is there as a whole sequence."""
         self._finals: dict[int, Value] = {}
 
@@ -194,7 +190,7 @@ class _Planner:
     # --- states --------------------------------------------------------------------------------------------------
 
     def _is_whole(self, component: Component) -> bool:
-        return component.width == depth(self._states[component.state])
+        return component.width == depth(self._inside.states[component.state])
 
     def _initial(self, component: Component) -> Value | None:
         state = self._scan.initial_state[component.state]
@@ -232,8 +228,7 @@ class _Planner:
             self._write_padded(place)
         rest = [place for place in pending if place not in peeled]
         if rest:
-            count = len(self._scan.initial_state)
-            values = [self._scan.body.outputs[count + place] for place in rest]
+            values = [self._inside.elements[place] for place in rest]
             self._map(values, [self._scan.outputs[place] for place in rest], steps=self._steps())
 
     def _is_peeled(self, place: int) -> bool:
@@ -257,19 +252,18 @@ class _Planner:
         self, values: Sequence[Value], into: Sequence[Value], *, steps: Value | None = None
     ) -> tuple[Value, ...]:
         """Emit a scan without states that computes ``values`` at each of its ``steps``, None for all."""
-        known = {self._time, *self._invariants, *self._sequences}
+        known = {self._inside.t, *self._invariants, *self._sequences}
         step = backward_slice(self._scan.body.ops, values, given=known)
         self._refuse_states(step.values)
         slices = [value for value in self._sequences if value in step.values]
         if not slices and self._scan.length is None:
             slices = list(self._sequences)[:1]
         invariants = [value for value in self._invariants if value in step.values]
-        inputs = (self._time, *slices, *invariants)
-        body = Graph(f"{self._scan.body.name}/{into[0].name}", inputs, tuple(values), step.ops)
+        inside = ScanStep(self._inside.t, (), tuple(slices), tuple(invariants), (), tuple(values))
         self._emitter.ops.append(
             Scan(
                 name=f"{self._scan.name}/{into[0].name}",
-                body=body,
+                body=inside.body(f"{self._scan.body.name}/{into[0].name}", step.ops),
                 sequences=tuple(self._sequences[value] for value in slices),
                 initial_state=(),
                 invariants=tuple(self._invariants[value] for value in invariants),
@@ -288,7 +282,7 @@ class _Planner:
                 raise NoPlanError(
                     "it uses the memory of a cell at every step, which is not among the cell's outputs"
                 )
-        if not needed.isdisjoint(self._states):
+        if not needed.isdisjoint(self._inside.states):
             raise NoPlanError("it uses a state outside of the cell that has it")
 
 

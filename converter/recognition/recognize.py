@@ -54,7 +54,7 @@ def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
     components = components_of(scan.body, peeled.states)
     if isinstance(components, str):
         raise NoPlanError(components)
-    flow = flow_of(scan.body, components)
+    flow = flow_of(scan, components)
     cells = find_cells(flow)
     if isinstance(cells, str):
         raise NoPlanError(cells)
@@ -63,8 +63,7 @@ def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
 
 def _around(scan: Scan, value: Value | None) -> Value | None:
     """Return what an invariant of the step is around the scan."""
-    first = 1 + len(scan.initial_state) + len(scan.sequences)
-    return dict(zip(scan.body.inputs[first:], scan.invariants, strict=True)).get(value, value) if value else None
+    return dict(zip(scan.step.invariants, scan.invariants, strict=True)).get(value, value) if value else None
 
 
 def _rounded(op: Op) -> Op:

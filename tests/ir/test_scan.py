@@ -52,6 +52,17 @@ def test_steps_that_are_not_run_leave_zeros_and_the_state() -> None:
     np.testing.assert_array_equal(results["final"], results["sums"][1])
 
 
+def test_the_inputs_and_outputs_of_a_body_are_known_by_name() -> None:
+    (scan,) = _counter().scans()
+    step = scan.step
+    assert [value.name for value in (step.t, *step.states, *step.slices, *step.invariants)] == [
+        "t", "state", "row", "factor",
+    ]  # fmt: skip
+    assert [value.name for value in (*step.new_states, *step.elements)] == ["total", "total"]
+    again = step.body(scan.body.name, scan.body.ops)
+    assert (again.inputs, again.outputs, again.ops) == (scan.body.inputs, scan.body.outputs, scan.body.ops)
+
+
 def test_a_body_with_another_number_of_inputs_is_refused() -> None:
     source = _counter()
     (op,) = source.scans()

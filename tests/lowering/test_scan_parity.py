@@ -11,7 +11,20 @@ import pytest
 from converter.convert import Converted, compile_program
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError
-from converter.ir import Array, DType, Graph, Lowering, Names, Program, Scan, Signature, TfliteOp, Value, constant
+from converter.ir import (
+    Array,
+    DType,
+    Graph,
+    Lowering,
+    Names,
+    Program,
+    Scan,
+    ScanStep,
+    Signature,
+    TfliteOp,
+    Value,
+    constant,
+)
 from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, recurrence, tensor
 from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
@@ -52,12 +65,12 @@ def scan_program(case: Case, *, counts: Sequence[Value] = (), length: Value | No
     invariants = [_copy(value, f"{value.name}_inside") for value in case.invariants]
     emitter = Emitter("body", Names(value.name for value in (*states, *slices, *invariants)))
     new, parts = case.write(emitter, t, states, slices, invariants)
-    body = Graph("step", (t, *states, *slices, *invariants), (*new, *parts), tuple(emitter.ops))
+    step = ScanStep(t, tuple(states), tuple(slices), tuple(invariants), tuple(new), tuple(parts))
     finals = tuple(_copy(value, f"{value.name}_final") for value in case.states)
     steps = counts[0] if counts else None
     op = Scan(
         "scan",
-        body,
+        step.body("step", emitter.ops),
         case.sequences,
         case.states,
         case.invariants,

@@ -166,9 +166,11 @@ def test_outputs_that_are_not_zero_after_the_end_are_not_recognised() -> None:
 def test_states_that_are_not_held_after_the_end_are_not_recognised() -> None:
     program = spelled([lstm_cell()], Spelling(lengths="done"))
     (scan,) = program.scans()
-    raw = scan.body.producers()[scan.body.outputs[0]].operands[2]
+    step = scan.step
+    raw = scan.body.producers()[step.new_states[0]].operands[2]
     assert raw is not None
-    body = replace(scan.body, outputs=(raw, *scan.body.outputs[1:]))
+    changed = replace(step, new_states=(raw, *step.new_states[1:]))
+    body = changed.body(scan.body.name, scan.body.ops)
     _refused(program.map_ops(lambda _: replace(scan, body=body)), "some of its states are held")
 
 
@@ -177,13 +179,12 @@ def test_sequences_that_may_be_of_other_lengths_are_not_recognised() -> None:
     (scan,) = program.scans()
     longer = tensor("longer", None, None, 3)
     slice_ = tensor("slice", None, 3)
-    count = 1 + len(scan.initial_state)
-    x = scan.body.inputs[count]
+    step = scan.step
+    (x,) = step.slices
     e = Emitter("more", scan.body.names())
     total = e.add(x, slice_)
     ops = tuple(_rewired(op, x, total) for op in scan.body.ops)
-    inputs = (*scan.body.inputs[: count + 1], slice_, *scan.body.inputs[count + 1 :])
-    body = replace(scan.body, inputs=inputs, ops=(*e.ops, *ops))
+    body = replace(step, slices=(x, slice_)).body(scan.body.name, (*e.ops, *ops))
     two = replace(scan, body=body, sequences=(*scan.sequences, longer))
     main = replace(program.main, inputs=(*program.main.inputs, longer), ops=(two,))
     signature = replace(program.signatures[0], inputs=(*program.signatures[0].inputs, "longer"))
@@ -199,7 +200,7 @@ def _rewired(op: object, old: Value, new: Value) -> TfliteOp:
 def test_a_step_with_an_effect_is_no_cell() -> None:
     program = spelled([rnn_cell()], Spelling())
     (scan,) = program.scans()
-    custom = TfliteOp("CUSTOM", (scan.body.inputs[1],), (tensor("printed", None, 4),), custom_code="Print")
+    custom = TfliteOp("CUSTOM", (scan.step.states[0],), (tensor("printed", None, 4),), custom_code="Print")
     body = replace(scan.body, ops=(custom, *scan.body.ops))
     after = recognize_cells(program.map_ops(lambda _: replace(scan, body=body)))
     assert "may do more" in _reasons(after)[0]
@@ -208,8 +209,8 @@ def test_a_step_with_an_effect_is_no_cell() -> None:
 def test_a_step_without_state_is_no_recurrence() -> None:
     program = spelled([rnn_cell()], Spelling())
     (scan,) = program.scans()
-    old, x = scan.body.inputs[1], scan.body.inputs[2]
-    body = replace(scan.body, inputs=(scan.body.inputs[0], x, old), outputs=scan.body.outputs[1:])
+    step = replace(scan.step, states=(), new_states=(), invariants=scan.step.states)
+    body = step.body(scan.body.name, scan.body.ops)
     stateless = replace(scan, body=body, initial_state=(), final_state=(), invariants=(scan.initial_state[0],))
     main = replace(program.main, outputs=scan.outputs, ops=(stateless,))
     signature = replace(program.signatures[0], outputs=("y",))
