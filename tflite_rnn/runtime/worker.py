@@ -2,7 +2,7 @@
 
 Started by `tflite_rnn.runtime.client` as ``python -m tflite_rnn.runtime.worker INTERPRETER``. Requests arrive on
 standard input and replies leave on what was standard output; the process ends when its input is closed, hence
-also when its parent dies. Interpreters are imported here and nowhere else.
+also when its parent dies. Interpreters are imported here, and where a `Stream` is opened.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
-from tflite_rnn.runtime.interpreter_model import InterpreterLoader
+from tflite_rnn.runtime.loading import RunsModel, open_loader
 from tflite_rnn.runtime.messages import (
     Done,
     Failed,
@@ -29,35 +28,14 @@ from tflite_rnn.runtime.messages import (
     read_message,
     write_message,
 )
-from tflite_rnn.runtime.runtimes import COMPILED_MODEL, MICRO
-from tflite_rnn.runtime.signature import Array, Signature
-
-
-class LoadsModels(Protocol):
-    """Makes models of one package ready to run."""
-
-    def load(self, request: Load) -> RunsModel:
-        """Load a model; whatever the package raises passes through."""
-
-
-class RunsModel(Protocol):
-    """A loaded model; whatever its package raises passes through."""
-
-    def signatures(self) -> tuple[Signature, ...]:
-        """Describe every signature; one without a key if the file has none."""
-
-    def run(self, signature_key: str | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once, leaving the state as it then is."""
-
-    def reset(self) -> None:
-        """Zero the state."""
+from tflite_rnn.runtime.signature import Signature
 
 
 class Server:
     """Carries out requests on one interpreter package."""
 
     def __init__(self, interpreter: str) -> None:
-        self._loader = _loader(interpreter)
+        self._loader = open_loader(interpreter)
         self._models: dict[int, RunsModel] = {}
 
     def handle(self, request: Request) -> Any:
@@ -78,18 +56,6 @@ class Server:
         signatures = model.signatures()
         self._models[request.model_id] = model
         return signatures
-
-
-def _loader(interpreter: str) -> LoadsModels:
-    if interpreter == COMPILED_MODEL:
-        from tflite_rnn.runtime.compiled_model import CompiledModelLoader
-
-        return CompiledModelLoader()
-    if interpreter == MICRO:
-        from tflite_rnn.runtime.micro_model import MicroModelLoader
-
-        return MicroModelLoader()
-    return InterpreterLoader(interpreter)
 
 
 def _timed(model: RunsModel, request: Time) -> list[float]:
