@@ -131,3 +131,14 @@ def test_pydoc_reads_as_a_manual():
 def test_importing_the_package_alone_does_not_import_tensorflow():
     code = "import sys, tflite_rnn; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["dynamic_rnn", "bidirectional_dynamic_rnn"])
+def test_both_flavours_say_first_which_layout_they_take_and_name_the_other(name):
+    for function, layout, other in (
+        (getattr(tflite_rnn, name), "time-major inputs [time, batch, ...]", f"`tflite_rnn.nn.{name}` takes batch"),
+        (getattr(nn, name), "batch-major inputs [batch, time, ...]", f"`tflite_rnn.{name}` takes time"),
+    ):
+        first, *rest = inspect.getdoc(function).splitlines()
+        assert layout in first
+        assert other in " ".join([first, *rest[:3]])

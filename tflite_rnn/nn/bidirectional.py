@@ -26,10 +26,11 @@ def bidirectional_dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[tuple[Nest, Nest], tuple[Nest, Nest]]:
-    """Run one cell forwards and another one backwards over a sequence (Schuster and Paliwal 1997).
+    """Run two cells over batch-major inputs [batch, time, ...], one forwards and one backwards.
 
-    The backward cell reads each row from its last element to its first. Its outputs are put back in the order of
-    the inputs, so that padding is at the end of both; its final state is the one after reading the first element.
+    `tflite_rnn.bidirectional_dynamic_rnn` takes time-major inputs by default. The backward cell reads each row
+    from its last element to its first (Schuster and Paliwal 1997). Its outputs are put back in the order of the
+    inputs, so that padding is at the end of both; its final state is the one after reading the first element.
     ``tf.concat(outputs, 2)`` joins the two directions.
 
     Args:

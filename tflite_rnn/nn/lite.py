@@ -23,9 +23,10 @@ def dynamic_rnn(
     time_major: bool = True,
     scope: Any = None,
 ) -> tuple[Nest, Nest]:
-    """Run a recurrent network over a sequence, time-major by default.
+    """Run a network over time-major inputs [time, batch, ...]; `tflite_rnn.nn.dynamic_rnn` takes batch-major ones.
 
-    Otherwise as `tflite_rnn.nn.dynamic_rnn`, whose documentation has the details. The loop runs
+    ``time_major`` chooses the layout. This is ``dynamic_rnn`` of TensorFlow 1's TFLite flavour: only its default
+    layout differs from `tflite_rnn.nn.dynamic_rnn`, whose documentation has the details. The loop runs
     ``output, state = cell(inputs[t], state)`` for t = 0, 1, ...; gradients flow to inputs, weights and initial
     state, and `tflite_rnn.convert` turns the loop over a cell of this package into fused ops.
 
@@ -81,10 +82,11 @@ def bidirectional_dynamic_rnn(
     time_major: bool = True,
     scope: Any = None,
 ) -> tuple[tuple[Nest, Nest], tuple[Nest, Nest]]:
-    """Run one cell forwards and another one backwards over a sequence, time-major by default.
+    """Run two cells over time-major inputs [time, batch, ...], one forwards and one backwards.
 
-    Otherwise as `tflite_rnn.nn.bidirectional_dynamic_rnn`: the backward cell reads each row from its last element
-    to its first, and its outputs are put back in the order of the inputs. ``tf.concat(outputs, 2)`` joins the two.
+    `tflite_rnn.nn.bidirectional_dynamic_rnn` takes batch-major inputs by default; otherwise the two are alike. The
+    backward cell reads each row from its last element to its first, and its outputs are put back in the order of
+    the inputs. ``tf.concat(outputs, 2)`` joins the two.
 
     Args:
         cell_fw: the cell that reads forwards, see `dynamic_rnn`.

@@ -40,12 +40,13 @@ def dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[Nest, Nest]:
-    """Run a recurrent network over a sequence: ``tf.nn.dynamic_rnn`` of TensorFlow 1, in any TensorFlow 2.
+    """Run a network over batch-major inputs [batch, time, ...]; `tflite_rnn.dynamic_rnn` takes time-major ones.
 
-    The loop runs ``output, state = cell(inputs[:, t], state)`` for t = 0, 1, ... It works eagerly, in a
-    ``tf.function``, in ``wrap_function`` and in a TensorFlow 1 graph with a Session, with batch and time sizes
-    known or not, and gradients flow to inputs, weights and initial state. A cell of this package is moreover
-    marked for `tflite_rnn.convert`, which turns the loop into fused ops. For example::
+    ``time_major`` chooses the layout. This is ``tf.nn.dynamic_rnn`` of TensorFlow 1, in any TensorFlow 2. The loop
+    runs ``output, state = cell(inputs[:, t], state)`` for t = 0, 1, ... It works eagerly, in a ``tf.function``, in
+    ``wrap_function`` and in a TensorFlow 1 graph with a Session, with batch and time sizes known or not, and
+    gradients flow to inputs, weights and initial state. A cell of this package is moreover marked for
+    `tflite_rnn.convert`, which turns the loop into fused ops. For example::
 
         cell = LSTMCell(64)
         outputs, state = dynamic_rnn(cell, x, sequence_length=[7, 3], dtype=tf.float32)   # x [2, 9, depth]

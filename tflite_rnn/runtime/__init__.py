@@ -1,7 +1,13 @@
-"""Run a ``.tflite`` on real interpreters, each in a process of its own, and prove it against a reference.
+"""Run a ``.tflite`` on real interpreters, and prove it against a reference.
 
 Nothing here needs TensorFlow: numpy and one installed interpreter are enough, so it serves on a device too.
-Importing this package imports no interpreter; the worker processes do.
+Importing this package imports no interpreter; the worker processes do, and `Stream.open`.
+
+Feed a sequence to a model in chunks, as on a device, in this process::
+
+    with Stream.open("model.tflite") as stream:
+        for chunk in chunks:
+            outputs = stream.feed({"x": chunk})
 
 Prove a model on every installed runtime::
 
@@ -25,7 +31,8 @@ Run a model by hand, and learn its signature::
   (``tflm``), which run models made for them.
 * `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
   is started anew for the next model.
-* `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it.
+* `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it;
+  `StreamError` if it does neither.
 * `read_metadata`, `ModelMetadata`: which compiler made a file, for which target and with which state policy.
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
@@ -37,7 +44,7 @@ Run a model by hand, and learn its signature::
 from __future__ import annotations
 
 from tflite_rnn.runtime.client import LoadedModel, Worker, WorkerPool
-from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, WorkerCrashed
+from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, StreamError, WorkerCrashed
 from tflite_rnn.runtime.inputs import example_cases, example_inputs
 from tflite_rnn.runtime.metadata import ModelMetadata, read_metadata
 from tflite_rnn.runtime.parity import ModelRunner, Progress, Reference, RunningModel, compare
@@ -81,6 +88,7 @@ __all__ = [
     "RuntimeFailure",
     "Signature",
     "Stream",
+    "StreamError",
     "TensorSpec",
     "Worker",
     "WorkerCrashed",

@@ -15,3 +15,7 @@ class WorkerCrashed(TfliteRnnError):  # noqa: N818  # an event, which a report p
 
 class CheckError(TfliteRnnError):
     """A comparison cannot be made at all: no runtime, no cases, no outputs, or inputs nobody can guess."""
+
+
+class StreamError(TfliteRnnError):
+    """A sequence cannot be fed to a model in chunks: it keeps no state, or another one than is given."""

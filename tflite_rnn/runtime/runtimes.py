@@ -9,6 +9,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Final
 
+from converter.errors import OptionError
+
 TFLITE_RUNTIME: Final = "tflite-runtime"
 AI_EDGE_LITERT: Final = "ai-edge-litert"
 TF_LITE: Final = "tf.lite"
@@ -41,7 +43,7 @@ class Runtime:
     """An interpreter, with its default delegate (XNNPACK) or without any.
 
     Raises:
-        ValueError: if ``interpreter`` is not one of `INTERPRETERS`.
+        OptionError: ``interpreter`` is not one of `INTERPRETERS`.
     """
 
     interpreter: str
@@ -49,7 +51,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         if self.interpreter not in INTERPRETERS:
-            raise ValueError(
+            raise OptionError(
                 f"no interpreter is called {self.interpreter!r}; choose from {', '.join(INTERPRETERS)}"
             )
 
