@@ -20,5 +20,5 @@ def fake_packages(monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def fake_worker(fake_packages: Path) -> Iterator[Worker]:
     """A worker that runs the stand-in interpreter."""
-    with Worker(TFLITE_RUNTIME, timeout=20, start_timeout=20) as worker:
+    with Worker(TFLITE_RUNTIME) as worker:
         yield worker

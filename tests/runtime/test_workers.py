@@ -38,7 +38,7 @@ def _ended(pid: int) -> bool:
 
 
 def _ends_soon(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not _ended(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return _ended(pid)
@@ -162,16 +162,18 @@ def test_an_unloaded_model_does_not_run(fake_worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["in a kernel", "whole process, large input"])
-def test_a_hang_is_a_failure_and_the_process_is_killed(fake_packages: Path, stopped: bool) -> None:
-    with Worker(TFLITE_RUNTIME, timeout=0.3) as worker:
-        model = worker.load(b"hang")
-        pid = worker.pid
-        assert pid is not None
-        if stopped:
-            os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(RuntimeFailure, match=r"no answer within 0\.3 s while running"):
-            model.run({"x": np.zeros(100_000, np.float32)})
-        assert _gone(pid)
+def test_a_hang_is_a_failure_and_the_process_is_killed(
+    fake_worker: Worker, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    model = fake_worker.load(b"hang")
+    pid = fake_worker.pid
+    assert pid is not None
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(fake_worker, "_timeout", 0.3)  # only now: loading may take its time
+    with pytest.raises(RuntimeFailure, match=r"no answer within 0\.3 s while running"):
+        model.run({"x": np.zeros(100_000, np.float32)})
+    assert _gone(pid)
 
 
 def test_a_package_that_cannot_be_imported_is_a_failure(
@@ -203,11 +205,10 @@ def test_an_unknown_interpreter_is_refused_at_once() -> None:
 
 def test_an_interrupt_does_not_leave_a_late_reply_behind(fake_packages: Path) -> None:
     with Worker(TFLITE_RUNTIME) as worker:
-        model = worker.load(b"hang")
+        model = worker.load(b"interrupt")
         pid = worker.pid
         previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(KeyboardInterrupt):
                 model.run(X)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import signal
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 if os.environ.get("FAKE_INTERPRETER") == "no import":
     raise ImportError("this package does not fit this NumPy")
 if os.environ.get("FAKE_INTERPRETER") == "hang":
-    time.sleep(60)
+    time.sleep(600)
 
 
 class OpResolverType(enum.Enum):
@@ -66,8 +67,10 @@ class Interpreter:
             os.abort()
         if self._word == "exit":
             os._exit(3)
-        if self._word == "hang":
-            time.sleep(60)
+        if self._word == "interrupt":
+            os.kill(os.getppid(), signal.SIGALRM)
+        if self._word in {"hang", "interrupt"}:
+            time.sleep(600)
         if self._word == "fail":
             raise RuntimeError("the kernel says no")
 
