@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import needs
+from tests.runtimes import SkippingPool, summary
 from tflite_rnn.runtime import WorkerPool
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
@@ -18,8 +19,13 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 @pytest.fixture(scope="session")
 def pool() -> Iterator[WorkerPool]:
     """Worker processes that live as long as the test session: starting TensorFlow's takes seconds."""
-    with WorkerPool() as workers:
+    with SkippingPool() as workers:
         yield workers
+
+
+def pytest_report_header() -> str:
+    """Say which runtimes models are run on."""
+    return summary()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -49,13 +55,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def only_what_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide TensorFlow and the interpreters from tests that are not marked as needing them."""
-    hidden = {"tensorflow": needs.TENSORFLOW, "demo": needs.DEMO, "runtime": needs.INTERPRETERS}
-    for marker, modules in hidden.items():
-        if request.node.get_closest_marker(marker) is None:
-            for module in modules:
-                monkeypatch.setitem(sys.modules, module, None)
-    if request.node.get_closest_marker("runtime") is None and "fake_packages" not in request.fixturenames:
-        monkeypatch.setattr("tflite_rnn.runtime.client._Child", _NoChild)
+    marks = {mark.name for mark in request.node.iter_markers()}
+    hidden = set() if "demo" in marks else set(needs.DEMO)
+    if "runtime" not in marks:
+        hidden |= needs.INTERPRETERS
+        # Where workers run models, one of them may run TensorFlow's interpreter.
+        hidden |= set() if "tensorflow" in marks else needs.TENSORFLOW
+        if "fake_packages" not in request.fixturenames:
+            monkeypatch.setattr("tflite_rnn.runtime.client._Child", _NoChild)
+    for module in hidden:
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 class _NoChild:

@@ -12,13 +12,9 @@ import tflite_rnn as rnn
 from converter.flatbuffer import read_model
 from converter.importers.tf_function import flatten_function
 from converter.opening import open_source
-from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, Runtime, WorkerPool
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import AI_EDGE_LITERT, Runtime, WorkerPool
 
-QUICK = [
-    Runtime(interpreter, delegate)
-    for interpreter in (TFLITE_RUNTIME, AI_EDGE_LITERT)
-    for delegate in (True, False)
-]
 X = tf.TensorSpec([None, None, 3], tf.float32, name="x")
 
 

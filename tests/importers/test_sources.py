@@ -14,9 +14,9 @@ import tflite_rnn as rnn
 from converter.importers.source import format_of
 from converter.opening import open_source
 from tests.frozen_graphs import DEPTH, frozen, frozen_lstm
-from tflite_rnn.runtime import RUNTIMES, WorkerPool
+from tflite_rnn.runtime import AI_EDGE_LITERT, Runtime, WorkerPool
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.label == "ai-edge-litert"]
+QUICK = [Runtime(AI_EDGE_LITERT)]
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from converter.ir import (
 from converter.options import ConvertOptions
 from converter.targets import Target
 from tests.programs import gru_cell, lstm_cell, recurrence, rnn_cell, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((5, 2), (1, 1), (9, 4), (3, 7))
 
 PAIRS: dict[str, tuple[Cell, Cell, str]] = {

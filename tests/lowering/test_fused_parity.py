@@ -12,10 +12,10 @@ import pytest
 from converter.convert import compile_program
 from converter.ir import Activation, Cell, Program, TfliteOp, Value, constant, evaluate
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, ParityReport, WorkerPool, compare
+from tests.runtimes import INSTALLED, QUICK
+from tflite_rnn.runtime import ParityReport, WorkerPool, compare
 
 SIZES = ((5, 2), (1, 1), (20, 7), (0, 3), (3, 9), (20, 7))
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 
 CELLS: dict[str, list[Cell]] = {
     "rnn tanh": [rnn_cell()],
@@ -54,7 +54,7 @@ def check(source: Program, pool: WorkerPool, *, quick: bool = False, **sizes: in
         lambda inputs: evaluate(source, inputs),
         cases,
         pool=pool,
-        runtimes=QUICK if quick else RUNTIMES,
+        runtimes=QUICK if quick else INSTALLED,
     )
     assert report.ok, str(report)
     return report

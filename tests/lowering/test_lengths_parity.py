@@ -9,9 +9,9 @@ from converter.convert import compile_program
 from converter.ir import Activation, Array, Cell, DType, Lowering, LstmCell, Program, RnnCell, evaluate
 from converter.options import ConvertOptions
 from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, program, recurrence, rnn_cell, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((5, 3), (1, 1), (20, 7), (45, 2), (3, 9))
 
 CELLS: dict[str, Cell] = {

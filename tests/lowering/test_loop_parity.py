@@ -21,9 +21,9 @@ from tests.programs import (
     stack,
     tensor,
 )
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 LOOP = ConvertOptions(lowering=Lowering.WHILE)
 # Less than a block, one, several, and a rest, and several large ones; growing and shrinking.
 SIZES = ((5, 2), (1, 1), (BLOCK, 7), (2 * BLOCK + 1, 2), (3, 9), (2 * BLOCK, 1), (2 * LARGE + 1, 3))

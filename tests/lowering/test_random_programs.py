@@ -18,11 +18,10 @@ from converter.errors import ConversionError
 from converter.ir import Array, Lowering, evaluate
 from converter.targets import Target
 from tests.random_programs import Compilation, compilations
+from tests.runtimes import INSTALLED, QUICK, installed
 from tflite_rnn.runtime import (
     COMPILED_MODEL,
     MICRO,
-    RUNTIMES,
-    TF_LITE,
     LoadedModel,
     Runtime,
     RuntimeFailure,
@@ -35,14 +34,14 @@ from tflite_rnn.runtime import (
 SAMPLE = 150
 EXAMPLES = int(os.environ.get("TFLITE_RNN_EXAMPLES", str(SAMPLE)))
 IS_SAMPLE = EXAMPLES <= SAMPLE
-INTERPRETERS = [runtime for runtime in RUNTIMES if not IS_SAMPLE or runtime.interpreter != TF_LITE]
+INTERPRETERS = QUICK if IS_SAMPLE else INSTALLED
 COMPILED, MICROCONTROLLER = Runtime(COMPILED_MODEL), Runtime(MICRO)
 RUNTIMES_OF = {
     Target.LITERT: INTERPRETERS,
     Target.TFLITE_RUNTIME: INTERPRETERS,
-    Target.LITERT_COMPILED: [COMPILED, *INTERPRETERS],
+    Target.LITERT_COMPILED: [*installed([COMPILED]), *INTERPRETERS],
     Target.LITERT_WEB: [COMPILED],
-    Target.TFLM: [MICROCONTROLLER, *INTERPRETERS],
+    Target.TFLM: [*installed([MICROCONTROLLER]), *INTERPRETERS],
 }
 TOLERANCE = 1e-5
 

@@ -27,9 +27,9 @@ from converter.ir import (
 )
 from converter.options import ConvertOptions
 from tests.programs import lstm_cell, program, recurrence, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 UNROLLED = ConvertOptions(lowering=Lowering.UNROLLED)
 KERNEL = np.random.default_rng(5).standard_normal((4, 7)).astype(np.float32) / 3
 BIAS = np.random.default_rng(6).standard_normal(4).astype(np.float32) / 3

@@ -12,9 +12,9 @@ from converter.lowering.unrolled import MOST_OPERANDS
 from converter.options import ConvertOptions
 from tests.lowering.test_loop_parity import CELLS
 from tests.programs import lstm_cell, program, random_inputs, recurrence, stack, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 UNROLLED = ConvertOptions(lowering=Lowering.UNROLLED)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import tflite_rnn as rnn
 from models import g2p
 from models.archives import DownloadError, Wheel, fetch, read_member
-from tflite_rnn.runtime import Runtime, WorkerPool, installed_runtimes
+from tflite_rnn.runtime import RUNTIMES, Runtime, WorkerPool, installed_runtimes
 
 pytestmark = pytest.mark.download
 
@@ -174,7 +174,7 @@ def test_the_file_computes_what_the_network_computes(
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("runtime", installed_runtimes(), ids=str)
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=str)
 def test_the_files_pronounce_a_thousand_words_as_the_reference_does(
     runtime: Runtime,
     models: dict[str, bytes],

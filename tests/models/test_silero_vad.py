@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 import tflite_rnn as rnn
 from models import silero_vad, speech
 from models.archives import DownloadError, fetch, read_member
-from tflite_rnn.runtime import COMPILED_MODEL, MICRO, RUNTIMES, Runtime, Stream, WorkerPool
+from tests.runtimes import INSTALLED
+from tflite_rnn.runtime import AI_EDGE_LITERT, COMPILED_MODEL, MICRO, RUNTIMES, Runtime, Stream, WorkerPool
 
 pytestmark = pytest.mark.download
 
@@ -171,7 +172,7 @@ def test_the_recurrence_is_fused_and_nothing_loops(state: str, conversions: Conv
 
 
 def test_the_state_is_an_input_and_an_output(conversions: Conversions, pool: WorkerPool) -> None:
-    with pool.open(RUNTIMES[0], conversions.get("safetensors", "explicit").model) as running:
+    with pool.open(INSTALLED[0], conversions.get("safetensors", "explicit").model) as running:
         inputs = {spec.name: spec.shape for spec in running.signature.inputs}
         outputs = {spec.name: spec.shape for spec in running.signature.outputs}
     states = {"state_0_c": (1, 128), "state_0_h": (1, 128)}
@@ -226,7 +227,7 @@ def test_the_state_after_a_chunk_is_onnxruntimes_from_any_state(
     trained: dict[str, Trained], conversions: Conversions, chunks: Array, pool: WorkerPool
 ) -> None:
     rng = np.random.default_rng(SEED)
-    with pool.open(RUNTIMES[2], conversions.get("safetensors", "explicit").model) as running:
+    with pool.open(Runtime(AI_EDGE_LITERT), conversions.get("safetensors", "explicit").model) as running:
         for chunk in chunks[:50:10, np.newaxis]:
             c, h = rng.uniform(-1.0, 1.0, (2, 1, 128)).astype(np.float32)
             expected = trained["safetensors"].reference.step(chunk, c, h)

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 import tflite_rnn as rnn
 from tests.nn.cases import unnamed_tanh
-from tflite_rnn.runtime import AI_EDGE_LITERT, TFLITE_RUNTIME, WorkerPool, installed_runtimes
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool
 
 T, D, U = 5, 3, 4
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
-RUNTIMES = [runtime for runtime in installed_runtimes() if runtime.interpreter in {AI_EDGE_LITERT, TFLITE_RUNTIME}]
 CASES = [(1, T), (3, T), (2, T + 3), (1, 1)]
 
 
@@ -104,8 +104,8 @@ def test_the_file_holds_one_fused_op_per_cell_and_computes_the_same(
         op: count for op, count in counts.items() if op.startswith(("UNIDIRECTIONAL", "BIDIRECTIONAL"))
     } == fused
     assert not {"WHILE", "CUSTOM"} & set(counts)
-    assert RUNTIMES
-    report = rnn.check(converted, function, cases=inputs, runtimes=RUNTIMES, pool=pool)
+    assert QUICK
+    report = rnn.check(converted, function, cases=inputs, runtimes=QUICK, pool=pool)
     assert report.ok, str(report)
 
 

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 import tflite_rnn as rnn
+from tests.runtimes import QUICK
 from tflite_rnn.nn import RNNCell
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, Stream
+from tflite_rnn.runtime import Stream
 from tflite_rnn.testing import assert_parity
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((2, 5), (1, 1), (3, 43))
 
 

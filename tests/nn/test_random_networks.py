@@ -18,13 +18,14 @@ from converter.errors import InvalidProgramError
 from converter.ir import evaluate
 from converter.opening import open_source
 from tests.nn.random_networks import CellPlan, LayerPlan, Network, NetworkPlan, networks
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import INSTALLED, QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
 SAMPLE = 8
 EXAMPLES = int(os.environ.get("TFLITE_RNN_EXAMPLES", "0")) // 20 or SAMPLE
 IS_SAMPLE = EXAMPLES <= SAMPLE
 SIZES = ((5, 2), (3, 4))
-INTERPRETERS = [runtime for runtime in RUNTIMES if not IS_SAMPLE or runtime.interpreter != TF_LITE]
+INTERPRETERS = QUICK if IS_SAMPLE else INSTALLED
 
 
 @settings(

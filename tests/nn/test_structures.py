@@ -8,10 +8,9 @@ import tensorflow as tf
 
 import tflite_rnn as rnn
 from tests.nn.test_own_cells import Leaky
-from tflite_rnn.runtime import RUNTIMES, TF_LITE
+from tests.runtimes import QUICK
 from tflite_rnn.testing import assert_parity
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 SIZES = ((2, 6), (1, 1), (3, 24))
 LSTM, RNN = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 

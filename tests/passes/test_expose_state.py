@@ -22,9 +22,8 @@ from converter.ir import (
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.expose_state import expose_state
 from tests.programs import lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool
-
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool
 
 
 def explicit(source: Program, lowering: Lowering | None = None) -> Converted:

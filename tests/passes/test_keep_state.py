@@ -22,9 +22,9 @@ from converter.ir import (
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes import keep_state
 from tests.programs import gru_cell, lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
-from tflite_rnn.runtime import RESET_KEY, RUNTIMES, TF_LITE, Runtime, Stream, StreamError, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import RESET_KEY, Runtime, Stream, StreamError, WorkerPool, compare
 
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 CUTS = (0, 3, 4, 12)
 
 

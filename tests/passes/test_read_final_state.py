@@ -10,9 +10,8 @@ import pytest
 from converter.convert import Converted, compile_program
 from converter.ir import DType, Program, Recurrence, TfliteOp, Value, constant, evaluate
 from tests.programs import gru_cell, lstm_cell, program, random_inputs, recurrence, tensor
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
-
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
 
 def sliced(op: Recurrence, *index: int) -> tuple[TfliteOp, Value]:

@@ -11,7 +11,8 @@ from converter.convert import compile_source
 from converter.opening import open_in_tensorflow
 from converter.sources import FrozenGraph
 from tests.recognition.frozen_recurrences import BATCH, TIME, Variant, random_case, variants, write_frozen
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
 VARIANTS = variants()
 SAMPLE = (
@@ -25,7 +26,6 @@ SAMPLE = (
     "both directions lengths",
 )
 SIZES = ((5, 2), (1, 1), (9, 4), (5, 2))
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 
 
 def _check(variant: Variant, directory: Path, pool: WorkerPool) -> None:

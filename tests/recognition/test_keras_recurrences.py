@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from converter.convert import compile_source
-from tflite_rnn.runtime import RUNTIMES, TF_LITE, WorkerPool, compare
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import WorkerPool, compare
 
 LSTM, GRU = "lstm(units=4, activation=tanh)", "gru(units=4, activation=tanh"
 LAYERS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
@@ -29,7 +30,6 @@ HARD = {"keras": "hard_sigmoid", "tf_keras": "keras2_hard_sigmoid"}
 """The two libraries mean different lines by one name."""
 SAMPLE = [("keras", "lstm backwards"), ("tf_keras", "lstm hard"), ("keras", "gru")]
 REST = [(keras, name) for keras in ("keras", "tf_keras") for name in LAYERS if (keras, name) not in SAMPLE]
-QUICK = [runtime for runtime in RUNTIMES if runtime.interpreter != TF_LITE]
 
 
 def _check(library: str, name: str, time: int | None, pool: WorkerPool) -> None:

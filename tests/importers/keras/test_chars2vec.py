@@ -15,7 +15,8 @@ import tflite_rnn as rnn
 from models import chars2vec
 from models.archives import DownloadError, fetch, read_member
 from tests.importers.keras.networks import LSTM
-from tflite_rnn.runtime import RUNTIMES, WorkerPool, compare
+from tests.runtimes import INSTALLED
+from tflite_rnn.runtime import WorkerPool, compare
 
 pytestmark = pytest.mark.download
 
@@ -59,7 +60,7 @@ def test_every_size_of_the_network_embeds_as_keras_does(
         converted.model,
         lambda inputs: {made: np.asarray(model.predict_on_batch(inputs[given]))},
         cases,
-        runtimes=[runtime for runtime in RUNTIMES if runtime.delegate],
+        runtimes=[runtime for runtime in INSTALLED if runtime.delegate],
         pool=pool,
     )
     assert report.ok, str(report)

@@ -21,10 +21,11 @@ from tests.importers.keras.networks import (
     inputs_of,
     randomized,
 )
-from tflite_rnn.runtime import RUNTIMES, WorkerPool, compare
+from tests.runtimes import INSTALLED
+from tflite_rnn.runtime import WorkerPool, compare
 
 LIBRARIES = ((keras, ACTIVATIONS_OF_KERAS3), (tf_keras, ACTIVATIONS_OF_KERAS2))
-DELEGATED = [runtime for runtime in RUNTIMES if runtime.delegate]
+DELEGATED = [runtime for runtime in INSTALLED if runtime.delegate]
 SAMPLE = {
     ("keras", "LSTM return_sequences return_state go_backwards"),
     ("keras", "GRU reset_after=False use_bias=True"),
