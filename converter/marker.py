@@ -2,10 +2,10 @@
 
 The frontend wraps each recurrence in a ``tf.function`` that carries ``experimental_implements``.
 ``TFLiteConverter`` turns the call into one CUSTOM op named `MARKER` whose only option, `SPEC`, is the JSON of
-a `RecurrenceSpec`; the importer reads it back. This module is that JSON and nothing else: it imports neither
-TensorFlow nor the IR.
+a `RecurrenceSpec`; the importer reads it back. This module is that JSON and the order of the op's operands, and
+nothing else: it imports neither TensorFlow nor the IR.
 
-Operands of a marked op, in order::
+Operands of a marked op, in the order of `RecurrenceSpec.pack` and `RecurrenceSpec.unpack`::
 
     inputs                              [T, B, D] if time_major, else [B, T, D]
     sequence_length                     [B] int32, only if spec.sequence_length
@@ -60,15 +60,18 @@ of a ``coupled_lstm`` is None without layer normalisation.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 MARKER = "tflite_rnn.recurrence"
 SPEC = "spec"
 FORMAT = 1
 
 Attribute: TypeAlias = str | int | float | bool | None
+T = TypeVar("T")
+
+_LSTM_KINDS = frozenset({"coupled_lstm", "keras_lstm", "layer_norm_lstm", "lstm", "tflite_lstm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,24 @@ class CellSpec:
         """Return the leaf cells in the order in which they run."""
         return tuple(leaf for cell in self.cells for leaf in cell.leaves()) if self.cells else (self,)
 
+    @property
+    def state_count(self) -> int:
+        """How many tensors the flat state of the cell has."""
+        if self.cells:
+            return sum(cell.state_count for cell in self.cells)
+        return 2 if self.kind in _LSTM_KINDS else 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operands(Generic[T]):
+    """The operands of a marked op by name; the flat initial state is None if the state starts from zero."""
+
+    inputs: T
+    weights: tuple[T, ...]
+    sequence_length: T | None = None
+    mask: T | None = None
+    initial_state: tuple[T, ...] | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class RecurrenceSpec:
@@ -104,6 +125,37 @@ class RecurrenceSpec:
     initial_state: bool = False
     mask: str | None = None
     """What outputs are at masked steps, ``"held"`` or ``"zero"``; None if there is no mask."""
+
+    @property
+    def weight_count(self) -> int:
+        """How many weights the leaf cells have together."""
+        return sum(len(leaf.weights) for leaf in self.cell.leaves())
+
+    def pack(self, operands: Operands[T]) -> list[T]:
+        """Return the operands in order. Raises ValueError if they are not those that this specification has."""
+        state = operands.initial_state or ()
+        optional = [value for value in (operands.sequence_length, operands.mask) if value is not None]
+        flat = [operands.inputs, *optional, *state, *operands.weights]
+        self._check_count(flat)
+        return flat
+
+    def unpack(self, flat: Sequence[T]) -> Operands[T]:
+        """Return operands by name. Raises ValueError if they are not as many as this specification has."""
+        self._check_count(flat)
+        inputs, *rest = flat
+        return Operands(
+            inputs=inputs,
+            sequence_length=rest.pop(0) if self.sequence_length else None,
+            mask=None if self.mask is None else rest.pop(0),
+            initial_state=tuple(rest.pop(0) for _ in range(self.cell.state_count)) if self.initial_state else None,
+            weights=tuple(rest),
+        )
+
+    def _check_count(self, flat: Sequence[T]) -> None:
+        optional = self.sequence_length + (self.mask is not None)
+        expected = 1 + optional + self.cell.state_count * self.initial_state + self.weight_count
+        if len(flat) != expected:
+            raise ValueError(f"{self.name}: {len(flat)} operands, its specification has {expected}")
 
     def to_json(self) -> str:
         """Return the specification as canonical JSON: equal specifications give equal text."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from converter.marker import CellSpec, RecurrenceSpec
+from converter.marker import CellSpec, Operands, RecurrenceSpec
 
 
 def _spec() -> RecurrenceSpec:
@@ -34,3 +36,41 @@ def test_quotes_and_backslashes_are_escaped_in_the_attribute() -> None:
 def test_a_foreign_specification_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"specification|Expecting"):
         RecurrenceSpec.from_json(text)
+
+
+def test_a_flat_state_has_two_tensors_for_an_lstm_and_one_for_any_other_leaf() -> None:
+    cell = _spec().cell
+    assert [leaf.state_count for leaf in cell.leaves()] == [2, 1]
+    assert cell.state_count == 3
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("state", [False, True])
+def test_operands_are_unpacked_as_they_were_packed(lengths: bool, state: bool) -> None:
+    spec = replace(_spec(), sequence_length=lengths, initial_state=state)
+    operands = Operands(
+        inputs="x",
+        weights=("kernel 1", "bias 1", "kernel 2", "bias 2"),
+        sequence_length="lengths" if lengths else None,
+        initial_state=("c", "h", "h 2") if state else None,
+    )
+    flat = spec.pack(operands)
+    assert flat == ["x", *["lengths"] * lengths, *["c", "h", "h 2"] * state, *operands.weights]
+    again = spec.unpack(flat)
+    for name in ("inputs", "weights", "sequence_length", "mask", "initial_state"):
+        assert getattr(again, name) == getattr(operands, name)
+
+
+def test_a_mask_is_an_operand_in_the_place_of_lengths() -> None:
+    spec = replace(_spec(), initial_state=False, mask="held")
+    operands = Operands(inputs="x", weights=("1", "2", "3", "4"), mask="mask")
+    assert spec.pack(operands) == ["x", "mask", "1", "2", "3", "4"]
+    assert spec.unpack(spec.pack(operands)).mask == "mask"
+
+
+def test_operands_that_a_specification_does_not_have_are_a_value_error() -> None:
+    spec = replace(_spec(), initial_state=False)
+    with pytest.raises(ValueError, match="rnn: 6 operands, its specification has 5"):
+        spec.pack(Operands(inputs="x", weights=("1", "2", "3", "4"), sequence_length="lengths"))
+    with pytest.raises(ValueError, match="rnn: 4 operands, its specification has 5"):
+        spec.unpack(["x", "1", "2", "3"])

@@ -23,13 +23,6 @@ from converter.marker import Attribute, CellSpec
 
 Weights: TypeAlias = Mapping[str, Array]
 
-_LSTM_KINDS = frozenset({"coupled_lstm", "keras_lstm", "layer_norm_lstm", "lstm", "tflite_lstm"})
-
-
-def state_count(leaf: CellSpec) -> int:
-    """Return how many tensors the flat state of a leaf cell has."""
-    return 2 if leaf.kind in _LSTM_KINDS else 1
-
 
 def knows(leaf: CellSpec) -> bool:
     """Tell whether this version knows the kind of a leaf cell."""

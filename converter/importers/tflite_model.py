@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 from flatbuffers import flexbuffers
 
@@ -97,32 +96,31 @@ def _import_graph(graph: Graph, source: str) -> Graph:
 
 def _marked_op(op: TfliteOp, source: str, names: Names) -> Iterator[Op]:
     spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
-    x, *rest = op.operands
-    sequence_length = _given(rest.pop(0)) if spec.sequence_length else None
-    mask = None if spec.mask is None else _given(rest.pop(0))
-    state_count = sum(map(cells.state_count, spec.cell.leaves()))
-    count = state_count if spec.initial_state else 0
-    initial = map(_given, rest[:count]) if spec.initial_state else repeat(None, state_count)
+    operands = spec.unpack([_given(value) for value in op.operands])
     outputs, *final = op.results
     marked = _Marked(
-        source, names, spec.time_major, sequence_length, mask, spec.mask, initial, iter(final), iter(rest[count:])
+        source,
+        names,
+        spec,
+        operands,
+        iter(operands.initial_state or [None] * spec.cell.state_count),
+        iter(final),
+        iter(operands.weights),
     )
-    return marked.ops(spec.cell, spec.name, _given(x), outputs)
+    return marked.ops(spec.cell, spec.name, operands.inputs, outputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Marked:
-    """A marked op while it is taken apart; its operands and results are taken in the order of the leaf cells."""
+    """A marked op while it is taken apart; states and weights are taken in the order of the leaf cells."""
 
     source: str
     names: Names
-    time_major: bool
-    sequence_length: Value | None
-    mask: Value | None
-    masked_output: str | None
+    spec: marker.RecurrenceSpec
+    operands: marker.Operands[Value]
     initial_state: Iterator[Value | None]
     final_state: Iterator[Value]
-    weights: Iterator[Value | None]
+    weights: Iterator[Value]
 
     def ops(self, cell: marker.CellSpec, scope: str, x: Value, outputs: Value | None) -> Iterator[Op]:
         """Yield the ops of ``cell``, fed ``x``, in the variable scope ``scope``.
@@ -150,11 +148,13 @@ class _Marked:
         yield from made
         y = made[-1].results[0]
         emitter = Emitter(f"{scope}/{cell.name}", self.names)
-        if outputs is None or self.sequence_length is None:
+        if outputs is None or self.operands.sequence_length is None:
             emitter.add(x, y, outputs or "outputs")
         else:
             total = emitter.add(x, y, "outputs")
-            zero_padding(total, self.sequence_length, outputs, time_major=self.time_major, emitter=emitter)
+            zero_padding(
+                total, self.operands.sequence_length, outputs, time_major=self.spec.time_major, emitter=emitter
+            )
         yield from emitter.ops
 
     def _leaf(self, leaf: marker.CellSpec, path: str, x: Value, outputs: Value | None) -> Recurrence:
@@ -169,11 +169,11 @@ class _Marked:
             output=outputs or _sequence(x, cell.output_size, self.names.fresh(f"{name}/outputs")),
             initial_state=tuple(next(self.initial_state) for _ in cell.state_sizes),
             final_state=tuple(next(self.final_state) for _ in cell.state_sizes),
-            time_major=self.time_major,
-            sequence_length=self.sequence_length,
+            time_major=self.spec.time_major,
+            sequence_length=self.operands.sequence_length,
             location=location,
-            mask=self.mask,
-            masked_output=MaskedOutput(self.masked_output or MaskedOutput.HELD),
+            mask=self.operands.mask,
+            masked_output=MaskedOutput(self.spec.mask or MaskedOutput.HELD),
         )
 
 
@@ -188,8 +188,7 @@ def _sequence(x: Value, depth: int, name: str) -> Value:
     return Value(name, TensorType(x.type.dtype, (*shape, depth)))
 
 
-def _weight(value: Value | None, name: str, location: Location) -> Array:
-    given = _given(value)
+def _weight(given: Value, name: str, location: Location) -> Array:
     if given.data is None:
         raise _refused(
             Rule.CONSTANT_WEIGHTS,

@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from converter.marker import CellSpec, RecurrenceSpec
+from converter.marker import CellSpec, Operands, RecurrenceSpec
 from tflite_rnn.nn.cell import Tensor
 from tflite_rnn.nn.cell_specs import Leaf
 from tflite_rnn.nn.loop import LoopOptions, OutputSpec, dimension, recomputed, scan
@@ -40,29 +40,14 @@ class Recurrence:
         return self.state_sizes[-1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operands:
-    """Operands of a recurrence: inputs [T, B, D] or [B, T, D], lengths [B] int32, flat state [B, n], weights."""
-
-    inputs: Tensor
-    sequence_length: Tensor | None
-    initial_state: Sequence[Tensor] | None
-    weights: Sequence[Tensor]
-
-    def flat(self) -> list[Tensor]:
-        """Return the operands in the order of `converter.marker`."""
-        lengths = [] if self.sequence_length is None else [self.sequence_length]
-        return [self.inputs, *lengths, *(self.initial_state or ()), *self.weights]
-
-
-def run_recurrence(recurrence: Recurrence, operands: Operands) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run_recurrence(recurrence: Recurrence, operands: Operands[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run a recurrence as one marked call; returns (outputs, flat final state), of the best known shapes."""
     if tf.executing_eagerly():
         function = _eager_function(recurrence)
     else:
         # One function for each call site, so that a graph never depends on what else was traced.
         function = _marked_function(recurrence, reduce_retracing=False)
-    outputs, *state = function(*operands.flat())
+    outputs, *state = function(*recurrence.spec.pack(operands))
     inputs = operands.inputs
     outputs.set_shape([*inputs.shape[:2], recurrence.output_size])
     batch = inputs.shape[1 if recurrence.spec.time_major else 0]
@@ -104,16 +89,7 @@ def _devices(devices: Sequence[Any]) -> Iterator[None]:
         yield
 
 
-def _operands(recurrence: Recurrence, flat: Sequence[Tensor]) -> Operands:
-    inputs, *rest = flat
-    lengths = rest.pop(0) if recurrence.spec.sequence_length else None
-    if not recurrence.spec.initial_state:
-        return Operands(inputs, lengths, None, rest)
-    count = len(recurrence.state_sizes)
-    return Operands(inputs, lengths, rest[:count], rest[count:])
-
-
-def _recur(recurrence: Recurrence, operands: Operands) -> list[Tensor]:
+def _recur(recurrence: Recurrence, operands: Operands[Tensor]) -> list[Tensor]:
     time_major = recurrence.spec.time_major
     inputs = operands.inputs if time_major else tf.transpose(operands.inputs, [1, 0, 2])
     if operands.sequence_length is not None:
@@ -166,7 +142,7 @@ def _blank_padding(inputs: Tensor, sequence_length: Tensor) -> Tensor:
 
 def _marked_function(recurrence: Recurrence, reduce_retracing: bool) -> Callable[..., list[Tensor]]:
     def run(*operands: Tensor) -> list[Tensor]:
-        return _recur(recurrence, _operands(recurrence, operands))
+        return _recur(recurrence, recurrence.spec.unpack(operands))
 
     function: Callable[..., list[Tensor]] = tf.function(
         run,

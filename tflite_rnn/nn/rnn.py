@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from converter.marker import CellSpec, RecurrenceSpec
+from converter.marker import CellSpec, Operands, RecurrenceSpec
 from tflite_rnn.nn.arguments import (
     batch_size,
     check_cell,
@@ -25,7 +25,7 @@ from tflite_rnn.nn.cell import Nest, Tensor, without_autograph
 from tflite_rnn.nn.cell_specs import cell_weights, check_types, leaves, recurrent_cell
 from tflite_rnn.nn.leaf import flat_state, packed_state
 from tflite_rnn.nn.loop import LoopOptions, OutputSpec, dimension, scan
-from tflite_rnn.nn.marking import Operands, Recurrence, run_recurrence
+from tflite_rnn.nn.marking import Recurrence, run_recurrence
 
 
 @without_autograph
@@ -226,7 +226,11 @@ def _marked(arguments: _Arguments, spec: CellSpec, name: str) -> tuple[Tensor, N
     spec_of_recurrence = RecurrenceSpec(name, spec, arguments.time_major, lengths is not None, state is not None)
     recurrence = Recurrence(spec_of_recurrence, leaves(cell), arguments.options)
     sizes = recurrence.state_sizes
-    outputs, final_state = run_recurrence(
-        recurrence, Operands(inputs, lengths, None if state is None else flat_state(state, sizes), weights)
+    operands = Operands(
+        inputs=inputs,
+        sequence_length=lengths,
+        initial_state=None if state is None else tuple(flat_state(state, sizes)),
+        weights=tuple(weights),
     )
+    outputs, final_state = run_recurrence(recurrence, operands)
     return outputs, packed_state(final_state, cell.state_size, sizes)

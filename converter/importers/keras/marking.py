@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converter.importers.keras.cells import MarkedCell, is_lstm
-from converter.marker import CellSpec, RecurrenceSpec
+from converter.marker import CellSpec, Operands, RecurrenceSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +59,12 @@ def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
         mask=None if loop.mask is None else ("zero" if loop.zero_output_for_mask else "held"),
     )
     sequences = _in_order(loop, loop.sequences)
-    operands = [sequences]
-    if loop.mask is not None:
-        operands.append(_in_order(loop, tf.cast(loop.mask, tf.bool)))
-    operands += _swapped(leaves, loop.initial_state)
-    operands += [tf.convert_to_tensor(weight) for weight in loop.cell.weights]
+    operands = Operands(
+        inputs=sequences,
+        mask=None if loop.mask is None else _in_order(loop, tf.cast(loop.mask, tf.bool)),
+        initial_state=tuple(_swapped(leaves, loop.initial_state)),
+        weights=tuple(tf.convert_to_tensor(weight) for weight in loop.cell.weights),
+    )
     depth = int(leaves[-1].attribute("units"))
 
     @tf.function(autograph=False, experimental_implements=spec.implements(), reduce_retracing=False)
@@ -71,9 +72,9 @@ def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
         # Every operand has a part in every result, so that none is taken for unused.
         read = tf.add_n([tf.reduce_sum(tf.cast(operand, tf.float32)) for operand in flat])
         outputs = tf.zeros([*tf.unstack(tf.shape(flat[0]))[:2], depth]) + read
-        return [outputs, *(state + read for state in _states(spec, flat, len(loop.initial_state)))]
+        return [outputs, *(state + read for state in spec.unpack(flat).initial_state or ())]
 
-    outputs, *states = marked(*operands)
+    outputs, *states = marked(*spec.pack(operands))
     outputs.set_shape([*sequences.shape[:2], depth])
     return outputs, _swapped(leaves, states)
 
@@ -92,11 +93,6 @@ def _in_order(loop: LayerLoop, sequence: Any) -> Any:
     import tensorflow as tf
 
     return tf.reverse(sequence, [loop.time_axis]) if loop.go_backwards else sequence
-
-
-def _states(spec: RecurrenceSpec, flat: Sequence[Any], count: int) -> Sequence[Any]:
-    first = 1 if spec.mask is None else 2
-    return flat[first : first + count]
 
 
 def _swapped(leaves: Sequence[CellSpec], states: Sequence[Any]) -> list[Any]:
