@@ -289,6 +289,10 @@ class Emitter:
         options = {"valuesCount": len(parts), "axis": axis}
         return self.op("PACK", parts, result, options)
 
+    def scalar(self, x: Value, name: str) -> Value:
+        """Append a RESHAPE of one element to a scalar."""
+        return self.op("RESHAPE", [x, self.constant("scalar", np.zeros(0, np.int32))], self.value(name, x, ()))
+
     def dimension(self, x: Value, axis: int) -> Value:
         """Return one dimension of ``x`` as an int32 scalar: a constant if it is known."""
         known = dims(x)[axis]

@@ -26,12 +26,6 @@ class Product:
     extents: frozenset[tuple[Extent, int]]
     """Each extent with its power."""
 
-    @property
-    def extent(self) -> Extent | None:
-        """The extent that the product is, None if it is more than one."""
-        ((extent, power), *others) = self.extents
-        return extent if self.factor == power == 1 and not others else None
-
 
 Dimension: TypeAlias = int | Product
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from converter.analysis.sizes import Producers, size_of, time_of
-from converter.analysis.zeros import is_zero
+from converter.analysis.dimensions import Dimensions
 from converter.errors import Rejection
-from converter.ir import Graph, Names, Op, Program, Scan, TfliteOp, Value
+from converter.ir import Graph, Names, Op, Program, Scan
 from converter.recognition import recognize
 from converter.rules import Rule
 
@@ -29,25 +28,20 @@ def cells_recognized(program: Program) -> bool:
 
 
 def _recognize_in(graph: Graph) -> Graph:
-    producers = graph.producers()
+    around = Dimensions.of(graph.ops)
     names = graph.names()
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, Scan) and op.refused is None:
-            ops += _recognized(op, producers, names)
+            ops += _recognized(op, around, names)
         else:
             ops.append(op)
     return replace(graph, ops=tuple(ops))
 
 
-def _recognized(scan: Scan, producers: Producers, names: Names) -> Iterator[Op]:
+def _recognized(scan: Scan, around: Dimensions, names: Names) -> Iterator[Op]:
     trial = names.copy()
-    outcome = recognize(
-        scan,
-        lambda lengths: _runs_all(scan, lengths, producers),
-        lambda value: is_zero(value, producers),
-        trial,
-    )
+    outcome = recognize(scan, around, trial)
     if isinstance(outcome, str):
         yield replace(scan, refused=_refusal(scan, outcome))
         return
@@ -58,44 +52,3 @@ def _recognized(scan: Scan, producers: Producers, names: Names) -> Iterator[Op]:
 
 def _refusal(scan: Scan, reason: str) -> Rejection:
     return Rejection(Rule.KNOWN_CELLS, scan.place, f"this loop is no known cell: {reason}", _HINT)
-
-
-def _runs_all(scan: Scan, lengths: Value | None, producers: Producers) -> bool:
-    """True if ``scan`` is known to run every step of all its sequences up to the end of the longest row."""
-    times = {time_of(sequence, producers) for sequence in scan.sequences}
-    return len(times) == 1 and covers(scan.steps, scan.sequences[0], lengths, producers)
-
-
-def covers(steps: Value | None, sequence: Value, lengths: Value | None, producers: Producers) -> bool:
-    """True if ``steps`` is known to reach the end of ``sequence``, or the end of its longest row.
-
-    ``lengths`` are those of the rows, None if all rows are as long as the sequence.
-    """
-    if steps is None or _reaches(steps, sequence, lengths, producers):
-        return True
-    op = producers.get(steps)
-    if not isinstance(op, TfliteOp):
-        return False
-    if op.builtin == "REDUCE_MAX":
-        return lengths is not None and _uncast(op.operands[0], producers) is _uncast(lengths, producers)
-    decide = {"CAST": all, "RESHAPE": all, "SQUEEZE": all, "MINIMUM": all, "MAXIMUM": any}.get(op.builtin)
-    count = 2 if op.builtin in {"MINIMUM", "MAXIMUM"} else 1
-    operands = [operand for operand in op.operands[:count] if operand is not None]
-    return decide is not None and decide(covers(operand, sequence, lengths, producers) for operand in operands)
-
-
-def _reaches(steps: Value, sequence: Value, lengths: Value | None, producers: Producers) -> bool:
-    """True if the number of ``steps`` alone says so."""
-    size, time = size_of(steps, producers), time_of(sequence, producers)
-    if size == time or (isinstance(size, int) and isinstance(time, int) and size >= time):
-        return True
-    known = None if lengths is None else lengths.data
-    return known is not None and isinstance(size, int) and size >= int(known.max(initial=0))
-
-
-def _uncast(value: Value | None, producers: Producers) -> Value | None:
-    producer = None if value is None else producers.get(value)
-    while isinstance(producer, TfliteOp) and producer.builtin == "CAST":
-        value = producer.operands[0]
-        producer = None if value is None else producers.get(value)
-    return value

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from converter.analysis.sizes import Producers, size_of
+from converter.analysis.dimensions import Dimensions
 from converter.ir import Value, made_by
 
 
@@ -39,24 +39,24 @@ class ReserveOperand(IntEnum):
     COUNT = 1
 
 
-def scattered(handle: Value, flow: Value, around: Producers) -> Value | None:
+def scattered(handle: Value, flow: Value, around: Dimensions) -> Value | None:
     """Return the sequence whose elements a TensorArray holds, one each and in their order."""
-    scatter = made_by(flow, around, "TensorArrayScatterV3")
+    scatter = made_by(flow, around.producers, "TensorArrayScatterV3")
     if scatter is None or scatter.operand(ArrayOperand.HANDLE) is not handle:
         return None
-    array = made_by(handle, around, "TensorArrayV3")
+    array = made_by(handle, around.producers, "TensorArrayV3")
     if array is None or not is_range(scatter.operand(ArrayOperand.INDEX), array.operand(0), around):
         return None
     return scatter.operand(ArrayOperand.WRITTEN)
 
 
-def is_range(indices: Value, count: Value, around: Producers) -> bool:
+def is_range(indices: Value, count: Value, around: Dimensions) -> bool:
     """True if ``indices`` are 0, 1, … ``count`` - 1."""
     if indices.data is not None:
-        size = size_of(count, around)
+        size = around.number(count)
         return np.array_equal(indices.data.reshape(-1), np.arange(size)) if isinstance(size, int) else False
-    op = made_by(indices, around, "RANGE")
+    op = made_by(indices, around.producers, "RANGE")
     if op is None:
         return False
-    start, limit, delta = (size_of(op.operand(index), around) for index in range(3))
-    return start == 0 and delta == 1 and limit == size_of(count, around)
+    start, limit, delta = (around.number(op.operand(index)) for index in range(3))
+    return start == 0 and delta == 1 and limit == around.number(count)

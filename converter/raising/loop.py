@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from converter.analysis.dimensions import Dimensions
 from converter.ir import DType, Graph, Op, Program, TfliteOp, Value, attributes
 from converter.raising.indices import NEXT, Index, index_of
 
@@ -20,8 +21,8 @@ class Loop:
     graph: Graph
     condition: Graph
     body: Graph
-    around: dict[Value, Op]
-    """The op around the loop that defines each value."""
+    around: Dimensions
+    """The producers and the sizes of the values around the loop."""
     inside: dict[Value, Op]
     """The op of the body that defines each value."""
 
@@ -70,4 +71,4 @@ class Loop:
 def loop_of(op: TfliteOp, graph: Graph, program: Program) -> Loop:
     """Return the loop of a WHILE op that stands in ``graph``."""
     condition, body = (program.graphs[number] for number in attributes.loop_graphs(op))
-    return Loop(op, graph, condition, body, graph.producers(), body.producers())
+    return Loop(op, graph, condition, body, Dimensions.of(graph.ops), body.producers())

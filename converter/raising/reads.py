@@ -55,8 +55,9 @@ def _array_read(reader: Reader, op: TfliteOp) -> Read | None:
 def _list_item(reader: Reader, op: TfliteOp) -> Read | None:
     if reader.index(op.operand(ListOperand.INDEX)) != NOW:
         return None
-    items = made_by(reader.outside.get(op.operand(ListOperand.LIST)), reader.loop.around, "TensorListFromTensor")
-    return None if items is None else Read(op, items.operand(0))
+    items = reader.outside.get(op.operand(ListOperand.LIST))
+    made = made_by(items, reader.loop.around.producers, "TensorListFromTensor")
+    return None if made is None else Read(op, made.operand(0))
 
 
 def _gather(reader: Reader, op: TfliteOp) -> Read | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from converter.analysis.sizes import size_of
+from converter.analysis.dimensions import Dimensions
 from converter.analysis.uses import backward_slice
 from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
@@ -88,7 +88,7 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
     plan = replace(plan, writes=tuple(_shortened(write, plan, limits.values) for write in plan.writes))
     counts = [write.count for write in plan.writes if write.count is not None and not write.is_last]
     grows = any(write.count is None for write in plan.writes)
-    around = {**loop.around, **{result: op for op in emitter.ops for result in op.results}}
+    around = Dimensions.of((*loop.graph.ops, *emitter.ops))
     timing = timing_of(
         limits.values, counts, tuple(dict.fromkeys(sequences.values())), around, emitter, grows=grows
     )
@@ -272,8 +272,8 @@ def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
     if write.count is None or write.is_last or write.is_tensor:
         return write
     slices = _slices(write, plan)
-    ends = {None if one is None else size_of(one.operands[2] or write.count, around) for one in slices}
-    limit = next((limit for limit in limits if ends == {size_of(limit, around)}), None)
+    ends = {None if one is None else around.number(one.operands[2] or write.count) for one in slices}
+    limit = next((limit for limit in limits if ends == {around.number(limit)}), None)
     return write if limit is None else replace(write, count=limit, reads_all=False)
 
 
@@ -326,7 +326,7 @@ def _last(write: Write, plan: _Plan, timing: Timing, outputs: Mapping[int, Value
         last = emitter.subtract(timing.count(emitter), emitter.integer(1), "last_step")
         return emitter.expand_dims(emitter.gather(outputs[write.position], last, "last"), 0, "lasts")
     state = loop.op.results[position]
-    if not (timing.surely_runs() or is_zero(loop.initial(position), loop.around)):
+    if not (timing.surely_runs() or is_zero(loop.initial(position), loop.around.producers)):
         some = emitter.less(emitter.integer(0), timing.count(emitter), "runs")
         state = emitter.select(some, state, emitter.zeros_like(state), "last")
     return emitter.expand_dims(state, 0, "lasts")

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converter.analysis.sizes import Producers, Size, is_at_most, size_of, time_of
+from converter.analysis.dimensions import Dimensions
+from converter.analysis.trip_count import TripCount, trip_count
 from converter.emission.emitter import Emitter
+from converter.emission.sizes import emit_size
 from converter.ir import DType, Value, constant
+from converter.ir.dimensions import Dimension
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +22,7 @@ class Timing:
     ``sequences`` are in the order in which the scan must have them.
     """
 
-    size: Size
+    size: Dimension | None
     length: Value | None
     steps: Value | None
     sequences: tuple[Value, ...]
@@ -45,58 +48,37 @@ def timing_of(
     limits: Sequence[Value],
     counts: Sequence[Value],
     sequences: Sequence[Value],
-    around: Producers,
+    around: Dimensions,
     emitter: Emitter,
     *,
     grows: bool,
 ) -> Timing | None:
-    """Return the timing of a loop that stays below ``limits``; None if its outputs are of several lengths.
+    """Emit the timing of a loop that stays below ``limits``; None if its outputs are of several lengths.
 
-    ``counts`` are the lengths of its outputs; with ``grows``, it has outputs that are as long as it runs.
+    ``counts`` and ``grows`` are as for `trip_count`.
     """
-    if len({size_of(count, around) for count in counts}) > 1 or (grows and counts):
+    count = trip_count(limits, counts, sequences, around, grows=grows)
+    if count is None:
         return None
-    size, holder = _length(limits, counts, sequences, around, emitter, grows=grows)
-    rest = [limit for limit in limits if not _is_no_limit(limit, size, around)]
-    steps = _smallest(rest, emitter)
-    if steps is not None and not any(is_at_most(limit, size, around) for limit in rest):
-        steps = emitter.minimum(
-            steps, _int32(holder, emitter) if holder is not None else _dimension(size, emitter)
-        )
-    ordered = sorted(sequences, key=lambda sequence: time_of(sequence, around) != size)
-    if ordered and time_of(ordered[0], around) == size:
-        return Timing(size, None, steps, tuple(ordered))
-    if isinstance(size, int):
-        return Timing(size, emitter.integer(size), steps, tuple(ordered))
-    length = _int32(holder, emitter) if holder is not None else _dimension(size, emitter)
-    return Timing(size, length, steps, tuple(ordered))
+    size, steps = count.size, _smallest(count.limits, emitter)
+    timed = [sequence for sequence in sequences if around.dimension(sequence, 0) == size]
+    length: Value | None = None
+    if not timed or (steps is not None and not count.is_bounded):
+        length = _length(count, emitter)
+    if steps is not None and length is not None and not count.is_bounded:
+        steps = emitter.minimum(steps, length)
+    ordered = (*timed, *(sequence for sequence in sequences if sequence not in timed))
+    return Timing(size, None if timed else length, steps, ordered)
 
 
-def _length(
-    limits: Sequence[Value],
-    counts: Sequence[Value],
-    sequences: Sequence[Value],
-    around: Producers,
-    emitter: Emitter,
-    *,
-    grows: bool,
-) -> tuple[Size, Value | None]:
-    """Return the time of the outputs, and the scalar that holds it if there is one already."""
-    if counts:
-        return size_of(counts[0], around), counts[0]
-    if not grows:
-        for time in (time_of(sequence, around) for sequence in sequences):
-            if any(is_at_most(limit, time, around) for limit in limits):
-                return time, None
-    limit = _smallest(limits, emitter)
-    if limit is None:
+def _length(count: TripCount, emitter: Emitter) -> Value:
+    """Emit the number of steps of the outputs, an int32 scalar."""
+    held = None if isinstance(count.size, int) else _smallest(count.holders, emitter)
+    if held is not None:
+        return held
+    if count.size is None:
         raise ValueError("a loop without limits")
-    return size_of(limit, around), limit
-
-
-def _is_no_limit(limit: Value, size: Size, around: Producers) -> bool:
-    found = size_of(limit, around)
-    return found == size or (isinstance(found, int) and isinstance(size, int) and found >= size)
+    return emit_size(count.size, emitter)
 
 
 def _smallest(limits: Iterable[Value], emitter: Emitter) -> Value | None:
@@ -105,12 +87,6 @@ def _smallest(limits: Iterable[Value], emitter: Emitter) -> Value | None:
         number = _int32(limit, emitter)
         smallest = number if smallest is None else emitter.minimum(smallest, number)
     return smallest
-
-
-def _dimension(size: Size, emitter: Emitter) -> Value:
-    if isinstance(size, int):
-        return emitter.integer(size)
-    return emitter.dimension(*size) if isinstance(size, tuple) else size
 
 
 def _int32(number: Value, emitter: Emitter) -> Value:

@@ -65,7 +65,7 @@ def _placed(index: Index | None, count: Value | None) -> bool | None:
 def _array_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     loop = reader.loop
     handle = reader.outside.get(op.operand(ArrayOperand.HANDLE))
-    array = made_by(handle, loop.around, "TensorArrayV3")
+    array = made_by(handle, loop.around.producers, "TensorArrayV3")
     flow = op.operand(ArrayOperand.FLOW_OF_WRITER)
     if array is None or flow is not loop.body.inputs[position] or loop.initial(position) is not array.results[1]:
         return None
@@ -78,7 +78,7 @@ def _array_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     loop = reader.loop
-    reserve = made_by(_without_zeros(loop.initial(position), loop), loop.around, "TensorListReserve")
+    reserve = made_by(_without_zeros(loop.initial(position), loop), loop.around.producers, "TensorListReserve")
     if reserve is None or op.operand(ListOperand.LIST) is not loop.body.inputs[position]:
         return None
     count: Value | None = reserve.operand(ReserveOperand.COUNT)
@@ -90,8 +90,8 @@ def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 def _without_zeros(value: Value, loop: Loop) -> Value:
     """Return the list that ``value`` was before zeros were written into it: it holds zeros anyway."""
-    op = made_by(value, loop.around, "TensorListSetItem")
-    if op is None or not is_zero(op.operand(ListOperand.WRITTEN), loop.around):
+    op = made_by(value, loop.around.producers, "TensorListSetItem")
+    if op is None or not is_zero(op.operand(ListOperand.WRITTEN), loop.around.producers):
         return value
     return _without_zeros(op.operand(ListOperand.LIST), loop)
 
@@ -134,9 +134,10 @@ def _updated(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 def _tensor_write(reader: Reader, position: int, row: Value, index: Index | None) -> Write | None:
     loop = reader.loop
-    shape = loop.initial(position).type.shape
+    initial = loop.initial(position)
+    shape = initial.type.shape
     element = _without_first_axis(row, reader)
-    if not shape or shape[0] is None or element is None or not is_zero(loop.initial(position), loop.around):
+    if not shape or shape[0] is None or element is None or not is_zero(initial, loop.around.producers):
         return None
     count = constant("count", np.array(shape[0], np.int32))
     is_last = _placed(index, count)

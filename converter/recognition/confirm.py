@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from converter.analysis.zeros import is_zero
 from converter.errors import InvalidProgramError
-from converter.ir import Array, DType, Graph, Op, Scan, Value
+from converter.ir import Array, DType, Graph, Op, Producers, Scan, Value
 from converter.ir.evaluate import evaluate_graph
 
 _TIMES = (4, 1)
@@ -35,13 +36,14 @@ def _open(values: Sequence[Value], name: str) -> tuple[Value, ...]:
     return tuple(Value(f"{name}_{index}", value.type) for index, value in enumerate(values))
 
 
-def agree(scan: Scan, ops: Sequence[Op], lengths: Value | None, is_zero: Callable[[Value], bool]) -> bool:
+def agree(scan: Scan, ops: Sequence[Op], lengths: Value | None, around: Producers) -> bool:
     """True if ``ops`` compute what ``scan`` does, for random inputs of several magnitudes.
 
-    ``lengths`` is the operand of the scan that holds the lengths of the rows.
+    ``lengths`` is the operand of the scan that holds the lengths of the rows; ``around`` are the producers of the
+    graph that holds the scan.
     """
     for time in _TIMES:
-        runs = [_Run(scan, lengths, is_zero, time, seed) for seed in range(len(_MAGNITUDES))]
+        runs = [_Run(scan, lengths, around, time, seed) for seed in range(len(_MAGNITUDES))]
         outcomes = {run.agrees(ops) for run in runs}
         if False in outcomes:
             return False
@@ -56,7 +58,7 @@ class _Run:
 
     scan: Scan
     lengths: Value | None
-    is_zero: Callable[[Value], bool]
+    around: Producers
     time: int
     seed: int
 
@@ -84,7 +86,7 @@ class _Run:
             shape[0] = self.time
         if value is self.lengths:
             return rng.integers(0, self.time + 2, shape).astype(np.int32)
-        if self.is_zero(value):
+        if is_zero(value, self.around):
             return np.zeros(shape)
         if value.type.dtype is DType.FLOAT32:
             return rng.standard_normal(shape) * _MAGNITUDES[self.seed]

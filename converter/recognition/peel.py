@@ -6,9 +6,9 @@ place of the old.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from converter.analysis.zeros import is_zero
 from converter.ir import Producers, Scan, ScanStep, TfliteOp, Trait, Value, has, made_by
 
 _SAME = Trait.RESHAPES | Trait.REPEATS
@@ -41,11 +41,11 @@ class Peel:
     lengths: Value | None
 
 
-def peel(scan: Scan, is_zero: Callable[[Value], bool]) -> Peel | str:
+def peel(scan: Scan, around: Producers) -> Peel | str:
     """Return the step of ``scan`` without its lengths, or the reason why that cannot be told.
 
-    An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``is_zero`` knows the
-    values of the graph that holds the scan.
+    An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``around`` are the
+    producers of the graph that holds the scan.
     """
     step = scan.step
     producers = scan.body.producers()
@@ -65,20 +65,10 @@ def peel(scan: Scan, is_zero: Callable[[Value], bool]) -> Peel | str:
     def zeroed(part: Peeled) -> bool:
         if part.kept is None or part.lengths is not length:
             return False
-        return is_zero(outside.get(part.kept, part.kept)) or _makes_zeros(part.kept, producers, is_zero)
+        return is_zero(part.kept, producers) or is_zero(outside.get(part.kept, part.kept), around)
 
     outputs = tuple(part.new if zeroed(part) else None for part in elements)
     return Peel(tuple(part.new for part in states), outputs, length)
-
-
-def _makes_zeros(value: Value, producers: Producers, is_zero: Callable[[Value], bool]) -> bool:
-    producer = made_by(value, producers)
-    if producer is None or producer.builtin == "ZEROS_LIKE":
-        return producer is not None
-    if not (producer.builtin == "FILL" or has(producer, _SAME)):
-        return False
-    filled = producer.operand(1 if producer.builtin == "FILL" else 0)
-    return is_zero(filled) or _makes_zeros(filled, producers, is_zero)
 
 
 def _peeled(value: Value, step: ScanStep, producers: Producers) -> Peeled:

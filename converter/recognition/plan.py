@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from converter.analysis.uses import backward_slice
+from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
 from converter.ir import (
@@ -25,6 +26,7 @@ from converter.ir import (
     Names,
     Op,
     Peephole,
+    Producers,
     Recurrence,
     RnnCell,
     Scan,
@@ -69,19 +71,19 @@ def _read_by(cell: Found) -> set[int]:
     return {leaf.index for leaf in leaves if leaf.kind is Kind.NEW}
 
 
-def plan(scan: Scan, step: Step, is_zero: Callable[[Value], bool], names: Names) -> list[Op]:
+def plan(scan: Scan, step: Step, around: Producers, names: Names) -> list[Op]:
     """Return the ops that compute what ``scan`` does. Raises NoPlanError.
 
-    ``is_zero`` knows the values around the scan; ``names`` are the names in use there.
+    ``around`` and ``names`` are the producers and the names of the graph that holds the scan.
     """
-    return _Planner(scan, step, is_zero, names).ops()
+    return _Planner(scan, step, around, names).ops()
 
 
 class _Planner:
-    def __init__(self, scan: Scan, step: Step, is_zero: Callable[[Value], bool], names: Names) -> None:
+    def __init__(self, scan: Scan, step: Step, around: Producers, names: Names) -> None:
         self._scan = scan
         self._step = step
-        self._is_zero = is_zero
+        self._around = around
         self._emitter = Emitter(scan.name, names)
         self._inside = scan.step
         self._invariants = dict(zip(self._inside.invariants, scan.invariants, strict=True))
@@ -194,7 +196,7 @@ class _Planner:
 
     def _initial(self, component: Component) -> Value | None:
         state = self._scan.initial_state[component.state]
-        if self._is_zero(state):
+        if is_zero(state, self._around):
             return None
         if self._is_whole(component):
             return state

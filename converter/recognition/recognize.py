@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from converter.ir import Names, Op, Recurrence, Scan, TfliteOp, Value, has_effects
+from converter.analysis.dimensions import Dimensions
+from converter.analysis.trip_count import runs_all
+from converter.ir import Names, Op, Producers, Recurrence, Scan, TfliteOp, Value, has_effects
 from converter.recognition.cells import find_cells
 from converter.recognition.confirm import agree, probe
 from converter.recognition.dataflow import components_of, flow_of
@@ -13,31 +14,28 @@ from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
 
 
-def recognize(
-    scan: Scan, covers: Callable[[Value | None], bool], is_zero: Callable[[Value], bool], names: Names
-) -> list[Op] | str:
+def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
     """Return the ops that take the place of ``scan``, or the first reason why its cells are not known.
 
-    ``covers`` says whether the scan runs all steps up to given lengths (a value around the scan; None for those of
-    the whole sequence), ``is_zero`` whether a value around it is zero; ``names`` are the names in use around it.
+    ``around`` and ``names`` are the values and the names of the graph that holds the scan.
     """
     try:
-        step = _understood(scan, is_zero)
+        step = _understood(scan, around.producers)
     except NoPlanError as reason:
         return str(reason)
     lengths = _around(scan, step.peel.lengths)
-    if scan.length is not None or not covers(lengths):
+    if not runs_all(scan, lengths, around):
         return "it does not run every step of its sequences"
     try:
         trial = probe(scan)
-        if not agree(trial, plan(trial, step, is_zero, names.copy()), lengths, is_zero):
+        if not agree(trial, plan(trial, step, around.producers, names.copy()), lengths, around.producers):
             return "what it computes differs from the cells that it looks like"
-        return [_rounded(op) for op in plan(scan, step, is_zero, names)]
+        return [_rounded(op) for op in plan(scan, step, around.producers, names)]
     except NoPlanError as reason:
         return str(reason)
 
 
-def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
+def _understood(scan: Scan, around: Producers) -> Step:
     """Return the step in terms of cells. Raises NoPlanError with the reason if that cannot be had."""
     if not scan.initial_state or not scan.sequences:
         raise NoPlanError("it has no state" if scan.sequences else "it has no sequence to read")
@@ -48,7 +46,7 @@ def _understood(scan: Scan, is_zero: Callable[[Value], bool]) -> Step:
             raise NoPlanError(
                 f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
             )
-    peeled = peel(scan, is_zero)
+    peeled = peel(scan, around)
     if isinstance(peeled, str):
         raise NoPlanError(peeled)
     components = components_of(scan.body, peeled.states)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converter.ir.dimensions import Extent, Product, divide, multiply, unknown
+from converter.ir.dimensions import divide, multiply, unknown
 from tests.programs import tensor
 
 X = tensor("x", None, None, 8)
@@ -29,11 +29,3 @@ def test_a_quotient_is_known_if_it_is_whole() -> None:
     assert divide(A, B) is None
     assert divide(A, 0) is None
     assert divide(None, 2) is None
-
-
-def test_a_product_of_one_size_tells_which() -> None:
-    assert isinstance(A, Product)
-    assert A.extent == Extent(X, 0)
-    for product in (multiply([A, 2]), multiply([A, B]), multiply([A, A])):
-        assert isinstance(product, Product)
-        assert product.extent is None
