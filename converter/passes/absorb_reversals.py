@@ -26,11 +26,6 @@ def absorb_reversals(program: Program) -> Program:
     return program.map_graphs(_absorb_all)
 
 
-def reversals_absorbed(program: Program) -> bool:
-    """True if no recurrence reads a sequence that an op reversed for it."""
-    return all(_absorb_all(graph) is graph for graph in program.graphs)
-
-
 def _absorb_all(graph: Graph) -> Graph:
     producers = graph.producers()
     ops = tuple(_absorbed(op, producers) for op in graph.ops)

@@ -39,11 +39,6 @@ def absorb_transposes(program: Program) -> Program:
     return program.map_graphs(_absorb_all).map_graphs(without_dead_ops)
 
 
-def transposes_absorbed(program: Program) -> bool:
-    """True if no time-major recurrence, and nothing after one, reads a transposed sequence."""
-    return all(_next(graph) is None for graph in program.graphs)
-
-
 def _absorb_all(graph: Graph) -> Graph:
     while (op := _next(graph)) is not None:
         graph = _absorb(graph, op)

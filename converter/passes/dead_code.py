@@ -9,8 +9,3 @@ from converter.ir import Program
 def dead_code(program: Program) -> Program:
     """Drop every op without side effects whose results are neither read nor outputs of the graph."""
     return program.map_graphs(without_dead_ops)
-
-
-def no_dead_code(program: Program) -> bool:
-    """True if every op is needed."""
-    return all(without_dead_ops(graph) is graph for graph in program.graphs)

@@ -19,16 +19,6 @@ def fold_dropout(program: Program) -> Program:
     return program.map_graphs(_fold).map_graphs(without_dead_ops)
 
 
-def dropout_folded(program: Program) -> bool:
-    """True if no op is left whose random operand changes nothing."""
-    return all(_kept(op, graph.producers()) is None for graph in _graphs(program.graphs) for op in graph.ops)
-
-
-def _graphs(graphs: tuple[Graph, ...]) -> list[Graph]:
-    bodies = tuple(op.body for graph in graphs for op in graph.ops if isinstance(op, Scan))
-    return [*graphs, *(_graphs(bodies) if bodies else ())]
-
-
 def _fold(graph: Graph) -> Graph:
     producers = graph.producers()
     other: dict[Value, Value] = {}

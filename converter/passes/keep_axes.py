@@ -31,11 +31,6 @@ def keep_axes(program: Program) -> Program:
     return program.map_graphs(_kept)
 
 
-def axes_kept(program: Program) -> bool:
-    """True if no FULLY_CONNECTED stands between such reshapes."""
-    return not any(_matches(graph) for graph in program.graphs)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Dense:
     """A FULLY_CONNECTED over a matrix made of ``x``, and the RESHAPE of its result that restores x's axes."""

@@ -19,11 +19,6 @@ def map_sequences(program: Program) -> Program:
     return program.map_graphs(_map_in)
 
 
-def sequences_mapped(program: Program) -> bool:
-    """True if no scan is left that needs no loop."""
-    return all(_mapped(op, Names()) is None for op in program.scans())
-
-
 def _map_in(graph: Graph) -> Graph:
     names = graph.names()
     ops: list[Op] = []

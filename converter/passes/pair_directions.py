@@ -40,11 +40,6 @@ def pair_directions(program: Program, target: Target) -> Program:
     return program.map_graphs(lambda graph: _paired(graph, target))
 
 
-def all_paired(program: Program, target: Target) -> bool:
-    """True if no two recurrences are left to be paired."""
-    return all(_paired(graph, target) is graph for graph in program.graphs)
-
-
 def _paired(graph: Graph, target: Target) -> Graph:
     recurrences = [op for op in graph.ops if isinstance(op, Recurrence)]
     for backward in recurrences:

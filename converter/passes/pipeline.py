@@ -1,4 +1,4 @@
-"""The passes in their order. A pass is a pure function from program to program with a fact it ensures."""
+"""The passes in their order. A pass is a pure function from program to program."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from converter.analysis.open_states import all_given
 from converter.errors import InvalidProgramError
 from converter.ir import Program, verify
 from converter.options import ConvertOptions, StatePolicy
-from converter.passes.absorb_reversals import absorb_reversals, reversals_absorbed
-from converter.passes.absorb_transposes import absorb_transposes, transposes_absorbed
+from converter.passes.absorb_reversals import absorb_reversals
+from converter.passes.absorb_transposes import absorb_transposes
 from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
-from converter.passes.dead_code import dead_code, no_dead_code
+from converter.passes.dead_code import dead_code
 from converter.passes.expose_state import expose_state
-from converter.passes.fold_dropout import dropout_folded, fold_dropout
+from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
-from converter.passes.keep_axes import axes_kept, keep_axes
+from converter.passes.keep_axes import keep_axes
 from converter.passes.keep_state import keep_state
-from converter.passes.map_sequences import map_sequences, sequences_mapped
-from converter.passes.pair_directions import all_paired, pair_directions
-from converter.passes.raise_loops import loops_raised, raise_loops
-from converter.passes.read_final_state import final_states_read, read_final_state
+from converter.passes.map_sequences import map_sequences
+from converter.passes.pair_directions import pair_directions
+from converter.passes.raise_loops import raise_loops
+from converter.passes.read_final_state import read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
 from converter.passes.refine_shapes import refine_shapes, shapes_refined
 from converter.passes.rename import rename, renamed
@@ -32,25 +32,25 @@ from converter.passes.trim_scans import scans_trimmed, trim_scans
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A named rewriting of programs: ``ensures`` holds for whatever ``run`` returns."""
+    """A named rewriting of programs. ``ensures`` is a fact about every result that is worth checking, if any."""
 
     name: str
     run: Callable[[Program], Program]
-    ensures: Callable[[Program], bool]
+    ensures: Callable[[Program], bool] | None = None
 
 
-RAISE_LOOPS = Pass("raise-loops", raise_loops, loops_raised)
+RAISE_LOOPS = Pass("raise-loops", raise_loops)
 TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
-KEEP_AXES = Pass("keep-axes", keep_axes, axes_kept)
-FOLD_DROPOUT = Pass("fold-dropout", fold_dropout, dropout_folded)
+KEEP_AXES = Pass("keep-axes", keep_axes)
+FOLD_DROPOUT = Pass("fold-dropout", fold_dropout)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
-MAP_SEQUENCES = Pass("map-sequences", map_sequences, sequences_mapped)
-ABSORB_REVERSALS = Pass("absorb-reversals", absorb_reversals, reversals_absorbed)
-ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes, transposes_absorbed)
+MAP_SEQUENCES = Pass("map-sequences", map_sequences)
+ABSORB_REVERSALS = Pass("absorb-reversals", absorb_reversals)
+ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
 RESOLVE_STATE = Pass("resolve-state", resolve_state, zero_states_resolved)
 REFINE_SHAPES = Pass("refine-shapes", refine_shapes, shapes_refined)
-DEAD_CODE = Pass("dead-code", dead_code, no_dead_code)
+DEAD_CODE = Pass("dead-code", dead_code)
 
 CANONICALIZE = (
     KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
@@ -87,7 +87,7 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     )
 
 
-READ_FINAL_STATE = Pass("read-final-state", read_final_state, final_states_read)
+READ_FINAL_STATE = Pass("read-final-state", read_final_state)
 
 
 def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
@@ -97,11 +97,7 @@ def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
         return last_outputs
     return (
         *last_outputs,
-        Pass(
-            "pair-directions",
-            lambda program: pair_directions(program, options.target),
-            lambda program: all_paired(program, options.target),
-        ),
+        Pass("pair-directions", lambda program: pair_directions(program, options.target)),
     )
 
 
@@ -118,12 +114,12 @@ def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
 
 
 def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
-    """Run ``passes`` in order, verifying the program and each pass's promise after it.
+    """Run ``passes`` in order, verifying the program, and what the pass ensures, after each.
 
     Raises InvalidProgramError, naming the pass, if either does not hold.
     """
     for step in passes:
         program = verify(step.run(program), after=step.name)
-        if not step.ensures(program):
+        if step.ensures is not None and not step.ensures(program):
             raise InvalidProgramError(f"after {step.name}, what it ensures does not hold")
     return program

@@ -29,16 +29,6 @@ def raise_loops(program: Program) -> Program:
     return drop_unused_graphs(program).map_graphs(without_dead_ops)
 
 
-def loops_raised(program: Program) -> bool:
-    """True if no WHILE op is left that is a scan."""
-    return all(
-        raise_loop(loop_of(op, graph, program), graph.names()) is None
-        for graph in program.graphs
-        for op in graph.ops
-        if isinstance(op, TfliteOp) and _is_while(op)
-    )
-
-
 def _is_while(op: Op) -> bool:
     return isinstance(op, TfliteOp) and op.builtin == "WHILE"
 

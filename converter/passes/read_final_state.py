@@ -15,11 +15,6 @@ def read_final_state(program: Program) -> Program:
     return program.map_graphs(_rewired)
 
 
-def final_states_read(program: Program) -> bool:
-    """True if no loop collects outputs of which only the last is read."""
-    return not any(_last_outputs(graph) for graph in program.graphs)
-
-
 def _rewired(graph: Graph) -> Graph:
     return rewire_graph(graph, _last_outputs(graph))
 
