@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
@@ -15,17 +15,16 @@ from converter.ir import (
     DType,
     FullyConnected,
     Graph,
-    Producers,
     Scan,
     StridedSlice,
     TfliteOp,
     Value,
     attributes,
     fused_activation,
-    made_by,
 )
 from converter.ir.evaluate import evaluate_graph
 from converter.ir.kernels import FUSED
+from converter.recognition.components import Component, depth, joins_columns
 from converter.recognition.forms import (
     Algebra,
     Form,
@@ -49,19 +48,6 @@ _PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DTyp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Component:
-    """A part of a state array that a cell has as a whole: columns ``start`` to ``start + width`` of ``state``.
-
-    ``value`` is what the step makes of it.
-    """
-
-    state: int
-    start: int
-    width: int
-    value: Value
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Flow:
     """A step as forms: ``new[k]`` is component k after the step, None if no form describes it.
 
@@ -72,43 +58,6 @@ class Flow:
     components: tuple[Component, ...]
     new: tuple[Form | None, ...]
     spelled: Mapping[Hashable, Value]
-
-
-def components_of(body: Graph, states: Sequence[Value]) -> tuple[Component, ...] | str:
-    """Return the components of ``states``, the values that the step gives them; the reason if there are none.
-
-    A state that several cells or gates share, such as c and h side by side, is written as a CONCATENATION.
-    """
-    producers = body.producers()
-    found: list[Component] = []
-    for index, value in enumerate(states):
-        if depth(value) is None:
-            return f"its state {index} is {value.type}, not a float32 vector per row"
-        start = 0
-        for part in _concatenated(value, producers):
-            width = depth(part)
-            if width is None:
-                return f"a part of its state {index} is {part.type}, not a float32 vector per row"
-            found.append(Component(index, start, width, part))
-            start += width
-    return tuple(found)
-
-
-def _concatenated(value: Value, producers: Producers) -> Iterable[Value]:
-    producer = made_by(value, producers, "CONCATENATION")
-    if producer is not None and _axis_is_last(producer):
-        for operand in producer.operands:
-            if operand is not None:
-                yield from _concatenated(operand, producers)
-    else:
-        yield value
-
-
-def depth(value: Value) -> int | None:
-    """Return n for a float32 [batch, n], else None."""
-    shape = value.type.shape
-    is_row = shape is not None and len(shape) == 2 and value.type.dtype is DType.FLOAT32
-    return shape[1] if is_row and shape is not None and shape[1] != 0 else None
 
 
 def flow_of(scan: Scan, components: Sequence[Component]) -> Flow:
@@ -323,12 +272,8 @@ def _mixed(walk: _Walk, x: Value | None, matrix: Array, bias: Array | None) -> S
     return [(product if bias is None else add(product, constant_form(bias.reshape(-1))),)]
 
 
-def _axis_is_last(op: TfliteOp) -> bool:
-    return op.results[0].type.rank == 2 and attributes.axis(op) in (1, -1)
-
-
 def _concatenation(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
-    if not _axis_is_last(op):
+    if not joins_columns(op):
         return None
     vectors = [walk.vector(operand, _last(operand)) for operand in op.operands]
     known = [vector for vector in vectors if vector is not None]

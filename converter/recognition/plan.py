@@ -35,7 +35,8 @@ from converter.ir import (
     Value,
 )
 from converter.recognition.cells import Found
-from converter.recognition.dataflow import Component, Flow, depth
+from converter.recognition.components import Component, depth
+from converter.recognition.dataflow import Flow
 from converter.recognition.forms import Form, Kind, Leaf, Monomial
 from converter.recognition.peel import Peel
 

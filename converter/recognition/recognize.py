@@ -8,8 +8,9 @@ from converter.analysis.dimensions import Dimensions
 from converter.analysis.trip_count import runs_all
 from converter.ir import Names, Op, Producers, Recurrence, Scan, TfliteOp, Value, has_effects
 from converter.recognition.cells import find_cells
+from converter.recognition.components import components_of
 from converter.recognition.confirm import agree, probe
-from converter.recognition.dataflow import components_of, flow_of
+from converter.recognition.dataflow import flow_of
 from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
 
