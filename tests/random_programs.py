@@ -21,14 +21,13 @@ from converter.ir import (
     DType,
     Gate,
     Graph,
-    GruCell,
     LayerNormLstmCell,
     Lowering,
+    LstmCell,
     Names,
     Op,
     Program,
     Recurrence,
-    RnnCell,
     Scan,
     ScanStep,
     Signature,
@@ -215,12 +214,10 @@ def _damped(cell: Cell) -> Cell:
         kernel = gate.kernel * np.float32(0.3 if steep else 1.0)
         return Gate(kernel, gate.recurrent_kernel * np.float32(scale), gate.bias)
 
-    if isinstance(cell, RnnCell):
-        return replace(cell, gate=damped(cell.gate))
-    gates: dict[str, Any] = {name: damped(gate) for name, gate in cell.gates()}
-    if isinstance(cell, GruCell) or cell.cell_clip is not None:
-        return replace(cell, **gates)
-    return replace(cell, **gates, cell_clip=1.0 if steep else 6.0)
+    weak = cell.map_gates(lambda _, gate: damped(gate))
+    if isinstance(weak, LstmCell) and weak.cell_clip is None:
+        return replace(weak, cell_clip=1.0 if steep else 6.0)
+    return weak
 
 
 # --- initial states --------------------------------------------------------------------------------------------
@@ -309,16 +306,7 @@ def both(draw: st.DrawFn, draft: Draft, number: int) -> None:
 
 def _twin(cell: Cell) -> Cell:
     """A cell of the same kind and options with other weights: those of ``cell``, its units in reverse."""
-
-    def turned(gate: Gate) -> Gate:
-        return Gate(gate.kernel[::-1].copy(), gate.recurrent_kernel[::-1].copy(), gate.bias[::-1].copy())
-
-    if isinstance(cell, LayerNormLstmCell):
-        return replace(cell, lstm=_twin(cell.lstm))
-    if isinstance(cell, RnnCell):
-        return replace(cell, gate=turned(cell.gate))
-    gates: dict[str, Any] = {name: turned(gate) for name, gate in cell.gates()}
-    return replace(cell, **gates)
+    return cell.map_gates(lambda _, gate: gate.map_weights(lambda array: array[::-1].copy()))
 
 
 @st.composite

@@ -5,18 +5,9 @@ Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is
 
 from converter.ir.attributes import FullyConnected, StridedSlice, fused_activation, integers, new_op
 from converter.ir.builtins import Trait
-from converter.ir.cells import (
-    Activation,
-    Cell,
-    Gate,
-    GruCell,
-    LayerNorm,
-    LayerNormLstmCell,
-    LstmCell,
-    Peephole,
-    RnnCell,
-)
+from converter.ir.cells import Activation, Cell, GruCell, LayerNormLstmCell, LstmCell, RnnCell
 from converter.ir.evaluate import evaluate
+from converter.ir.gates import Gate, LayerNorm, Peephole
 from converter.ir.matching import as_tflite, made_by
 from converter.ir.names import Names
 from converter.ir.printer import format_op, format_program

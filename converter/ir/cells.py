@@ -1,16 +1,14 @@
-"""Recurrent cells with their weights: what one step of a recurrence computes.
-
-Every array is in the layout of the TFLite kernels: one matrix per gate, ``[units, input]`` and
-``[units, output]``, whatever the source stored.
-"""
+"""Recurrent cells with their weights: what one step of a recurrence computes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
+from converter.ir.gates import Gate, LayerNorm, Peephole
 from converter.ir.types import Array
 
 
@@ -49,43 +47,6 @@ class Activation(Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gate:
-    """One gate's parameters: kernel [units, input], recurrent_kernel [units, output], bias [units]."""
-
-    kernel: Array
-    recurrent_kernel: Array
-    bias: Array
-
-    def __post_init__(self) -> None:
-        for name, array, rank in (
-            ("kernel", self.kernel, 2),
-            ("recurrent_kernel", self.recurrent_kernel, 2),
-            ("bias", self.bias, 1),
-        ):
-            if array.ndim != rank:
-                raise ValueError(f"{name} has shape {list(array.shape)}, expected rank {rank}")
-            if array.shape[0] != self.bias.shape[0]:
-                raise ValueError(f"{name} has {array.shape[0]} rows, the bias has {self.bias.shape[0]}")
-
-    @property
-    def units(self) -> int:
-        """Number of units of the gate."""
-        return int(self.bias.shape[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Peephole:
-    """Diagonal weights [units] from the cell state: input and forget gate see the old c, output the new one.
-
-    ``input`` is None exactly when the cell couples its input gate (CIFG).
-    """
-
-    input: Array | None
-    forget: Array
-    output: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class RnnCell:
     """The simple recurrent cell (Elman 1990): h' = activation(W x + R h + b), output h'. State: (h,)."""
 
@@ -97,6 +58,18 @@ class RnnCell:
             raise ValueError(
                 f"recurrent_kernel is {list(self.gate.recurrent_kernel.shape)}, a simple RNN's is square"
             )
+
+    def gates(self) -> tuple[tuple[str, Gate], ...]:
+        """Return the one gate by name."""
+        return (("gate", self.gate),)
+
+    def map_gates(self, function: Callable[[str, Gate], Gate]) -> RnnCell:
+        """Return the cell with ``function`` applied to its gate, given its name."""
+        return replace(self, gate=function("gate", self.gate))
+
+    def map_weights(self, function: Callable[[Array], Array]) -> RnnCell:
+        """Return the cell with ``function`` applied to each of its arrays."""
+        return replace(self, gate=self.gate.map_weights(function))
 
     @property
     def input_size(self) -> int:
@@ -179,6 +152,24 @@ class LstmCell:
         )
         return tuple((name, gate) for name, gate in named if gate is not None)
 
+    def map_gates(self, function: Callable[[str, Gate], Gate]) -> LstmCell:
+        """Return the cell with ``function`` applied to each gate that exists, given its name."""
+        return replace(
+            self,
+            input_gate=None if self.input_gate is None else function("input_gate", self.input_gate),
+            forget_gate=function("forget_gate", self.forget_gate),
+            cell_gate=function("cell_gate", self.cell_gate),
+            output_gate=function("output_gate", self.output_gate),
+        )
+
+    def map_weights(self, function: Callable[[Array], Array]) -> LstmCell:
+        """Return the cell with ``function`` applied to each of its arrays."""
+        return replace(
+            self.map_gates(lambda _, gate: gate.map_weights(function)),
+            peephole=None if self.peephole is None else self.peephole.map_weights(function),
+            projection=None if self.projection is None else function(self.projection),
+        )
+
     @property
     def units(self) -> int:
         """Number of memory cells."""
@@ -219,24 +210,6 @@ class LstmCell:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LayerNorm:
-    """Layer normalisation (Ba 2016) of a vector of units: (z - mean) / sqrt(variance + epsilon) * gamma + beta.
-
-    gamma and beta are [units]; the variance is that of the vector, not an estimate of a population's.
-    """
-
-    gamma: Array
-    beta: Array
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        if self.gamma.ndim != 1 or self.gamma.shape != self.beta.shape:
-            raise ValueError(f"gamma is {list(self.gamma.shape)}, beta {list(self.beta.shape)}, not [units] both")
-        if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon is {self.epsilon}, not above 0")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class LayerNormLstmCell:
     """The LSTM cell of ``tf.contrib.rnn`` with layer normalisation, state (c [units], h [output]).
 
@@ -264,9 +237,39 @@ class LayerNormLstmCell:
     def __post_init__(self) -> None:
         if (self.input_norm is None) != (self.lstm.input_gate is None):
             raise ValueError("the input gate and its normalisation come together or not at all")
-        for norm in (self.input_norm, self.forget_norm, self.cell_norm, self.output_norm, self.state_norm):
-            if norm is not None and norm.gamma.shape != (self.lstm.units,):
-                raise ValueError(f"gamma is {list(norm.gamma.shape)}, not [{self.lstm.units}]")
+        for name, norm in self.norms():
+            if norm.gamma.shape != (self.lstm.units,):
+                raise ValueError(f"gamma of {name} is {list(norm.gamma.shape)}, not [{self.lstm.units}]")
+
+    def gates(self) -> tuple[tuple[str, Gate], ...]:
+        """Return the gates that exist, by name."""
+        return self.lstm.gates()
+
+    def norms(self) -> tuple[tuple[str, LayerNorm], ...]:
+        """Return the normalisations that exist, by the name of the gate they follow; ``state`` is that of c."""
+        named = (
+            ("input_gate", self.input_norm),
+            ("forget_gate", self.forget_norm),
+            ("cell_gate", self.cell_norm),
+            ("output_gate", self.output_norm),
+            ("state", self.state_norm),
+        )
+        return tuple((name, norm) for name, norm in named if norm is not None)
+
+    def map_gates(self, function: Callable[[str, Gate], Gate]) -> LayerNormLstmCell:
+        """Return the cell with ``function`` applied to each gate that exists, given its name."""
+        return replace(self, lstm=self.lstm.map_gates(function))
+
+    def map_weights(self, function: Callable[[Array], Array]) -> LayerNormLstmCell:
+        """Return the cell with ``function`` applied to each of its arrays."""
+        return LayerNormLstmCell(
+            self.lstm.map_weights(function),
+            None if self.input_norm is None else self.input_norm.map_weights(function),
+            self.forget_norm.map_weights(function),
+            self.cell_norm.map_weights(function),
+            self.output_norm.map_weights(function),
+            self.state_norm.map_weights(function),
+        )
 
     @property
     def input_size(self) -> int:
@@ -328,6 +331,23 @@ class GruCell:
             ("candidate", self.candidate),
         )
 
+    def map_gates(self, function: Callable[[str, Gate], Gate]) -> GruCell:
+        """Return the cell with ``function`` applied to each gate, given its name."""
+        return replace(
+            self,
+            update_gate=function("update_gate", self.update_gate),
+            reset_gate=function("reset_gate", self.reset_gate),
+            candidate=function("candidate", self.candidate),
+        )
+
+    def map_weights(self, function: Callable[[Array], Array]) -> GruCell:
+        """Return the cell with ``function`` applied to each of its arrays."""
+        bias = self.candidate_recurrent_bias
+        return replace(
+            self.map_gates(lambda _, gate: gate.map_weights(function)),
+            candidate_recurrent_bias=None if bias is None else function(bias),
+        )
+
     @property
     def reset_after(self) -> bool:
         """Whether the reset gate is applied after the recurrent product."""
@@ -363,3 +383,4 @@ class GruCell:
 
 
 Cell: TypeAlias = RnnCell | LstmCell | LayerNormLstmCell | GruCell
+"""A cell of any kind. All have ``gates`` and ``map_gates``, whose order is that of the gates' fields."""

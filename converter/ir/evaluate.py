@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter.errors import InvalidProgramError
-from converter.ir.cells import Activation, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell
+from converter.ir.cells import Activation, Cell, GruCell, LayerNormLstmCell, LstmCell, RnnCell
+from converter.ir.gates import Gate, LayerNorm
 from converter.ir.kernels import KERNELS
 from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan
 from converter.ir.types import Array, Value
@@ -151,7 +152,7 @@ def step(cell: Cell, x: Array, state: Sequence[Array]) -> tuple[Array, list[Arra
     if isinstance(cell, GruCell):
         return _gru_step(cell, x, state[0])
     if isinstance(cell, LayerNormLstmCell):
-        return _lstm_step(cell.lstm, x, state, _norms(cell))
+        return _lstm_step(cell.lstm, x, state, dict(cell.norms()))
     return _lstm_step(cell, x, state, {})
 
 
@@ -180,16 +181,6 @@ def _lstm_step(
     if cell.projection is not None:
         h = _clip(h @ cell.projection.T.astype(np.float64), cell.projection_clip)
     return h, [c, h]
-
-
-def _norms(cell: LayerNormLstmCell) -> dict[str, LayerNorm]:
-    norms = {
-        "forget_gate": cell.forget_norm,
-        "cell_gate": cell.cell_norm,
-        "output_gate": cell.output_norm,
-        "state": cell.state_norm,
-    }
-    return norms if cell.input_norm is None else {**norms, "input_gate": cell.input_norm}
 
 
 def _normalized(z: Array, norm: LayerNorm | None) -> Array:

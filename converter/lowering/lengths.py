@@ -59,10 +59,9 @@ def mask_lstm(op: Recurrence, cell: LstmCell, masked: Value, emitter: Emitter) -
     Its outputs are those of the original, and so is its final c for every row that has a step: a c that was given
     from outside may still be clipped where there is none.
     """
-    gates = {name: _with_column(gate, _COLUMN[name]) for name, gate in cell.gates()}
     return replace(
         op,
-        cell=replace(cell, **gates),  # type: ignore[arg-type]  # the names are those of the cell's gates
+        cell=cell.map_gates(lambda name, gate: _with_column(gate, _COLUMN[name])),
         x=masked,
         sequence_length=None,
         final_state=tuple(_spare(value, emitter) for value in op.final_state),

@@ -5,7 +5,7 @@ A cell's `Projection` is one matrix product for all steps at once; the step adds
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class Projection:
 
 def input_projection(cell: Cell) -> Projection:
     """Return the cell's gates' input kernels and biases, stacked in the order in which `emit_step` splits them."""
-    gates = _gates(cell)
+    gates = [gate for _, gate in cell.gates()]
     return Projection(
         np.concatenate([gate.kernel for gate in gates]), np.concatenate([gate.bias for gate in gates])
     )
@@ -40,40 +40,20 @@ def emit_step(emitter: Emitter, cell: Cell, x: Value, state: Sequence[Value]) ->
         case LstmCell():
             return _lstm_step(emitter, cell, {}, x, state)
         case LayerNormLstmCell():
-            return _lstm_step(emitter, cell.lstm, _norms(cell), x, state)
+            return _lstm_step(emitter, cell.lstm, dict(cell.norms()), x, state)
         case GruCell():
             recur = _reset_after if cell.reset_after else _reset_before
             h = recur(emitter, cell, x, state[0])
             return h, [h]
 
 
-def _gates(cell: Cell) -> list[Gate]:
-    match cell:
-        case RnnCell():
-            return [cell.gate]
-        case LayerNormLstmCell():
-            return [gate for _, gate in cell.lstm.gates()]
-        case _:
-            return [gate for _, gate in cell.gates()]
-
-
-def _recurrent_kernel(gates: Sequence[Gate]) -> Array:
+def _recurrent_kernel(gates: Iterable[Gate]) -> Array:
     return np.concatenate([gate.recurrent_kernel for gate in gates])
 
 
 def _with_recurrence(emitter: Emitter, cell: Cell, x: Value, h: Value) -> Value:
-    return emitter.add(x, emitter.fully_connected(h, _recurrent_kernel(_gates(cell)), None, "recurrent"), "gates")
-
-
-def _norms(cell: LayerNormLstmCell) -> dict[str, LayerNorm]:
-    named = {
-        "input_gate": cell.input_norm,
-        "forget_gate": cell.forget_norm,
-        "cell_gate": cell.cell_norm,
-        "output_gate": cell.output_norm,
-        "state": cell.state_norm,
-    }
-    return {name: norm for name, norm in named.items() if norm is not None}
+    kernel = _recurrent_kernel(gate for _, gate in cell.gates())
+    return emitter.add(x, emitter.fully_connected(h, kernel, None, "recurrent"), "gates")
 
 
 def _lstm_step(
@@ -137,7 +117,8 @@ def _reset_before(emitter: Emitter, cell: GruCell, x: Value, h: Value) -> Value:
 def _reset_after(emitter: Emitter, cell: GruCell, x: Value, h: Value) -> Value:
     bias = np.zeros(3 * cell.units)
     bias[2 * cell.units :] = cell.candidate_recurrent_bias
-    recurrent = emitter.fully_connected(h, _recurrent_kernel(_gates(cell)), bias, "recurrent")
+    kernel = _recurrent_kernel(gate for _, gate in cell.gates())
+    recurrent = emitter.fully_connected(h, kernel, bias, "recurrent")
     xu, xr, xg = emitter.split(x, 3, "input")
     hu, hr, hg = emitter.split(recurrent, 3, "remembered")
     u = activate(emitter, cell.recurrent_activation, emitter.add(xu, hu))

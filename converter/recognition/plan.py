@@ -6,7 +6,7 @@ states of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -17,18 +17,12 @@ from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
 from converter.ir import (
-    Array,
     Cell,
     DType,
-    Gate,
-    GruCell,
-    LstmCell,
     Names,
     Op,
-    Peephole,
     Producers,
     Recurrence,
-    RnnCell,
     Scan,
     ScanStep,
     TensorType,
@@ -130,7 +124,7 @@ class _Planner:
         """
         starts = np.cumsum([0, *(monomial[0].width for monomial in found.inputs)]).tolist()
         slices = [slice(start, stop) for start, stop in pairwise(starts)]
-        kernels = np.concatenate([gate.kernel for gate in _gates(found.cell)])
+        kernels = np.concatenate([gate.kernel for _, gate in found.cell.gates()])
         groups: list[tuple[slice, list[Monomial]]] = []
         for columns, monomial in zip(slices, found.inputs, strict=True):
             same = [group for where, group in groups if np.array_equal(kernels[:, where], kernels[:, columns])]
@@ -140,7 +134,7 @@ class _Planner:
                 groups.append((columns, [monomial]))
         parts = [self._sum([self._sequence_of(monomial) for monomial in group]) for _, group in groups]
         kept = np.concatenate([np.arange(kernels.shape[1])[where] for where, _ in groups])
-        cell = _with_gates(found.cell, lambda gate: replace(gate, kernel=gate.kernel[:, kept]))
+        cell = found.cell.map_gates(lambda _, gate: replace(gate, kernel=gate.kernel[:, kept]))
         return (parts[0] if len(parts) == 1 else self._emitter.concatenation(parts, 2, "inputs")), cell
 
     def _sum(self, sequences: Sequence[Value]) -> Value:
@@ -294,61 +288,6 @@ def _stacked(value: Value, leading: tuple[int | None, ...]) -> TensorType:
     return TensorType(value.type.dtype, None if shape is None else (*leading, *shape))
 
 
-def _gates(cell: Cell) -> list[Gate]:
-    match cell:
-        case RnnCell():
-            return [cell.gate]
-        case LstmCell() | GruCell():
-            return [gate for _, gate in cell.gates()]
-        case _:
-            raise TypeError(f"{cell} is not recognised")
-
-
-def _with_gates(cell: Cell, function: Callable[[Gate], Gate]) -> Cell:
-    match cell:
-        case RnnCell():
-            return replace(cell, gate=function(cell.gate))
-        case LstmCell():
-            return replace(
-                cell,
-                input_gate=None if cell.input_gate is None else function(cell.input_gate),
-                forget_gate=function(cell.forget_gate),
-                cell_gate=function(cell.cell_gate),
-                output_gate=function(cell.output_gate),
-            )
-        case GruCell():
-            return replace(
-                cell,
-                update_gate=function(cell.update_gate),
-                reset_gate=function(cell.reset_gate),
-                candidate=function(cell.candidate),
-            )
-        case _:
-            raise TypeError(f"{cell} is not recognised")
-
-
 def in_float32(cell: Cell) -> Cell:
     """Return the cell with its weights in float32, as every cell of a program has them."""
-    rounded = _with_gates(cell, lambda gate: Gate(_f32(gate.kernel), _f32(gate.recurrent_kernel), _f32(gate.bias)))
-    match rounded:
-        case LstmCell():
-            peephole, projection = rounded.peephole, rounded.projection
-            return replace(
-                rounded,
-                peephole=None if peephole is None else _rounded_peephole(peephole),
-                projection=None if projection is None else _f32(projection),
-            )
-        case GruCell():
-            bias = rounded.candidate_recurrent_bias
-            return replace(rounded, candidate_recurrent_bias=None if bias is None else _f32(bias))
-        case _:
-            return rounded
-
-
-def _rounded_peephole(peephole: Peephole) -> Peephole:
-    admitted = None if peephole.input is None else _f32(peephole.input)
-    return Peephole(admitted, _f32(peephole.forget), _f32(peephole.output))
-
-
-def _f32(weights: Array) -> Array:
-    return np.ascontiguousarray(weights, np.float32)
+    return cell.map_weights(lambda weights: np.ascontiguousarray(weights, np.float32))

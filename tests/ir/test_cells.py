@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
 
-from converter.ir import Activation, Gate, LayerNorm, LstmCell, RnnCell, Value
+from converter.ir import Activation, Cell, Gate, LayerNorm, LstmCell, RnnCell, Value
 from converter.ir.types import DType, TensorType, constant
 from tests.programs import gate, gru_cell, layer_norm_lstm_cell, lstm_cell, rnn_cell
 
@@ -81,7 +81,7 @@ def test_a_layer_normalised_lstm_refuses_norms_of_other_gates_or_sizes() -> None
     cell = layer_norm_lstm_cell()
     with pytest.raises(ValueError, match="the input gate and its normalisation come together or not at all"):
         replace(cell, input_norm=None)
-    with pytest.raises(ValueError, match=r"gamma is \[3\], not \[4\]"):
+    with pytest.raises(ValueError, match=r"gamma of state is \[3\], not \[4\]"):
         replace(cell, state_norm=LayerNorm(np.ones(3), np.zeros(3), 1e-12))
 
 
@@ -89,6 +89,66 @@ def test_a_layer_normalised_lstm_has_the_sizes_of_its_lstm() -> None:
     cell = layer_norm_lstm_cell(lstm_cell(projection=2, cifg=True))
     assert (cell.input_size, cell.output_size, cell.state_sizes) == (3, 2, (4, 2))
     assert str(cell) == "layer_norm_lstm(units=4, activation=tanh, cifg, projection=2)"
+
+
+EVERY_CELL = [
+    pytest.param(cell, id=str(cell))
+    for cell in (
+        rnn_cell(),
+        gru_cell(),
+        gru_cell(reset_after=True),
+        lstm_cell(),
+        lstm_cell(peephole=True, projection=2),
+        lstm_cell(cifg=True, peephole=True),
+        layer_norm_lstm_cell(),
+        layer_norm_lstm_cell(lstm_cell(cifg=True)),
+    )
+]
+
+
+def _arrays(part: object) -> list[np.ndarray]:
+    """Every array in a cell, however deep."""
+    if isinstance(part, np.ndarray):
+        return [part]
+    if not is_dataclass(part):
+        return []
+    return [array for field in fields(part) for array in _arrays(getattr(part, field.name))]
+
+
+@pytest.mark.parametrize("cell", EVERY_CELL)
+def test_map_gates_changes_every_gate_and_nothing_else(cell: Cell) -> None:
+    names: list[str] = []
+
+    def shut(name: str, gate: Gate) -> Gate:
+        names.append(name)
+        return replace(gate, bias=np.full_like(gate.bias, 7.0))
+
+    changed = cell.map_gates(shut)
+    assert names == [name for name, _ in cell.gates()]
+    assert all((gate.bias == 7.0).all() for _, gate in changed.gates())
+    biases = {id(gate.bias) for _, gate in cell.gates()}
+    others = [array for array in _arrays(cell) if id(array) not in biases]
+    kept = {id(array) for array in _arrays(changed)}
+    assert kept.issuperset(map(id, others))
+    assert str(changed) == str(cell)
+
+
+@pytest.mark.parametrize("cell", EVERY_CELL)
+def test_map_weights_changes_every_array(cell: Cell) -> None:
+    doubled = cell.map_weights(lambda array: array * 2)
+    before, after = _arrays(cell), _arrays(doubled)
+    assert len(before) == len(after)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(other, 2 * one)
+
+
+def test_norms_go_by_the_gates_they_follow() -> None:
+    cell = layer_norm_lstm_cell(lstm_cell(cifg=True))
+    assert [name for name, _ in cell.norms()] == ["forget_gate", "cell_gate", "output_gate", "state"]
+    assert [name for name, _ in cell.gates()] == ["forget_gate", "cell_gate", "output_gate"]
+    assert dict(layer_norm_lstm_cell().norms()).keys() == {
+        "input_gate", "forget_gate", "cell_gate", "output_gate", "state",
+    }  # fmt: skip
 
 
 def test_constants_are_read_only() -> None:

@@ -1,0 +1,81 @@
+"""What the cells are made of: gates, peepholes and layer normalisation, with their weights.
+
+Every array is in the layout of the TFLite kernels: one matrix per gate, ``[units, input]`` and
+``[units, output]``, whatever the source stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from converter.ir.types import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """One gate's parameters: kernel [units, input], recurrent_kernel [units, output], bias [units]."""
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array
+
+    def __post_init__(self) -> None:
+        for name, array, rank in (
+            ("kernel", self.kernel, 2),
+            ("recurrent_kernel", self.recurrent_kernel, 2),
+            ("bias", self.bias, 1),
+        ):
+            if array.ndim != rank:
+                raise ValueError(f"{name} has shape {list(array.shape)}, expected rank {rank}")
+            if array.shape[0] != self.bias.shape[0]:
+                raise ValueError(f"{name} has {array.shape[0]} rows, the bias has {self.bias.shape[0]}")
+
+    @property
+    def units(self) -> int:
+        """Number of units of the gate."""
+        return int(self.bias.shape[0])
+
+    def map_weights(self, function: Callable[[Array], Array]) -> Gate:
+        """Return the gate with ``function`` applied to each of its arrays."""
+        return Gate(function(self.kernel), function(self.recurrent_kernel), function(self.bias))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peephole:
+    """Diagonal weights [units] from the cell state: input and forget gate see the old c, output the new one.
+
+    ``input`` is None exactly when the cell couples its input gate (CIFG).
+    """
+
+    input: Array | None
+    forget: Array
+    output: Array
+
+    def map_weights(self, function: Callable[[Array], Array]) -> Peephole:
+        """Return the weights with ``function`` applied to each of them."""
+        return Peephole(
+            None if self.input is None else function(self.input), function(self.forget), function(self.output)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerNorm:
+    """Layer normalisation (Ba 2016) of a vector of units: (z - mean) / sqrt(variance + epsilon) * gamma + beta.
+
+    gamma and beta are [units]; the variance is that of the vector, not an estimate of a population's.
+    """
+
+    gamma: Array
+    beta: Array
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        if self.gamma.ndim != 1 or self.gamma.shape != self.beta.shape:
+            raise ValueError(f"gamma is {list(self.gamma.shape)}, beta {list(self.beta.shape)}, not [units] both")
+        if not self.epsilon > 0.0:
+            raise ValueError(f"epsilon is {self.epsilon}, not above 0")
+
+    def map_weights(self, function: Callable[[Array], Array]) -> LayerNorm:
+        """Return the normalisation with ``function`` applied to gamma and beta."""
+        return LayerNorm(function(self.gamma), function(self.beta), self.epsilon)
