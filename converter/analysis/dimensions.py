@@ -30,18 +30,23 @@ class Dimensions:
     _elements: Mapping[Value, SymbolicShape]
 
     @classmethod
-    def of(cls, ops: Iterable[Op], given: Mapping[Value, SymbolicShape] = MappingProxyType({})) -> Dimensions:
-        """Return the sizes of what ``ops`` compute; ``given`` are known sizes of values that they read."""
-        producers: dict[Value, Op] = {}
-        shapes, elements = dict(given), dict[Value, SymbolicShape]()
-        found = cls(producers, shapes, elements)
+    def of(cls, ops: Iterable[Op], given: Mapping[Value, Known] = MappingProxyType({})) -> Dimensions:
+        """Return the sizes of what ``ops`` compute; ``given`` says what is known of values without their rules."""
+        shapes = {value: known.shape for value, known in given.items() if known.shape is not None}
+        elements = {value: known.numbers for value, known in given.items() if known.numbers is not None}
+        return cls({}, shapes, elements).extended(ops)
+
+    def extended(self, ops: Iterable[Op]) -> Dimensions:
+        """Return the sizes of what ``ops``, which read the values known here, compute as well."""
+        producers, shapes, elements = dict(self.producers), dict(self._shapes), dict(self._elements)
+        found = Dimensions(producers, shapes, elements)
         for op in ops:
             producers.update(dict.fromkeys(op.results, op))
             for value, known in zip(op.results, found._results(op), strict=True):
                 if known.shape is not None:
-                    shapes[value] = known.shape
+                    shapes.setdefault(value, known.shape)
                 if known.numbers is not None:
-                    elements[value] = known.numbers
+                    elements.setdefault(value, known.numbers)
         return found
 
     def shape(self, value: Value) -> SymbolicShape | None:

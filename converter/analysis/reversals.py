@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from converter.ir import Op, Producers, Recurrence, StridedSlice, TfliteOp, Value, attributes, integers, made_by
+from converter.analysis.dimensions import Dimensions
+from converter.ir import Op, Recurrence, TfliteOp, Value, attributes, made_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +30,25 @@ def reversal_of(op: Op | None) -> Reversal | None:
     return None
 
 
-def reverses_time(reversal: Reversal, op: Recurrence, producers: Producers) -> bool:
+def reverses_time(reversal: Reversal, op: Recurrence, around: Dimensions) -> bool:
     """Return whether a reversed sequence is what ``op`` reads, or gives, when it goes the other way."""
     if reversal.axis != op.time_axis:
         return False
     if reversal.lengths is None or op.sequence_length is None:
         return reversal.lengths is op.sequence_length
-    return same_lengths(reversal.lengths, op.sequence_length, op, producers)
+    return same_lengths(reversal.lengths, op.sequence_length, op, around)
 
 
-def same_lengths(one: Value, other: Value, op: Recurrence, producers: Producers) -> bool:
+def same_lengths(one: Value, other: Value, op: Recurrence, around: Dimensions) -> bool:
     """Return whether two values are the same lengths to ``op``: equal, once clipped to the number of its steps."""
-    return _unclipped(one, op, producers) is _unclipped(other, op, producers)
+    return _unclipped(one, op, around) is _unclipped(other, op, around)
 
 
-def _unclipped(lengths: Value, op: Recurrence, producers: Producers) -> Value:
+def _unclipped(lengths: Value, op: Recurrence, around: Dimensions) -> Value:
     """Return what was clipped to [0, T], T being the number of steps of ``op``."""
-    clip = made_by(lengths, producers, "MAXIMUM", "MINIMUM")
+    clip = made_by(lengths, around.producers, "MAXIMUM", "MINIMUM")
     if clip is None:
         return lengths
-    value, bound = clip.operand(0), clip.operand(1)
-    is_bound = _is_zero(bound) if clip.builtin == "MAXIMUM" else _is_time(bound, op, producers)
-    return _unclipped(value, op, producers) if is_bound else lengths
-
-
-def _is_zero(bound: Value) -> bool:
-    return bound.data is not None and not bound.data.any()
-
-
-def _is_time(bound: Value, op: Recurrence, producers: Producers) -> bool:
-    """Return whether ``bound`` is the number of steps: a constant, or an element of a shape."""
-    if bound.data is not None:
-        return op.time is not None and bound.data.tolist() == op.time
-    element = StridedSlice.match(producers.get(bound))
-    shape = None if element is None else made_by(element.x, producers, "SHAPE")
-    if element is None or shape is None or element.dropped_axis != 0:
-        return False
-    return integers(element.begin) == (op.time_axis,) and _has_its_steps(shape.operand(0), op, producers)
-
-
-def _has_its_steps(sequence: Value, op: Recurrence, producers: Producers) -> bool:
-    """Return whether ``sequence`` has as many steps as ``op``: it is its x or its output, reversed or not."""
-    known = {_unreversed(op.x, producers), _unreversed(op.output, producers)}
-    return _unreversed(sequence, producers) in known
-
-
-def _unreversed(sequence: Value, producers: Producers) -> Value:
-    reversal = reversal_of(producers.get(sequence))
-    return sequence if reversal is None else reversal.x
+    value, bound = clip.operand(0), around.number(clip.operand(1))
+    is_bound = bound == (0 if clip.builtin == "MAXIMUM" else around.dimension(op.x, op.time_axis))
+    return _unclipped(value, op, around) if is_bound else lengths

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
+from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter, SharingEmitter
 from converter.errors import InvalidProgramError
 from converter.ir import (
@@ -47,14 +48,16 @@ def lower(program: Program) -> Program:
 def _lower_graph(graph: Graph, add_graph: AddGraph) -> Graph:
     names = graph.names()
     read = _read_values(graph)
+    spelled = tuple(spell_reversals(graph.ops, names))
+    around = Dimensions.of(spelled)
     ops: list[Op] = []
-    for op in spell_reversals(graph.ops, names):
+    for op in spelled:
         if isinstance(op, TfliteOp):
             ops.append(op)
         elif isinstance(op, Bidirectional):
             ops += lower_bidirectional(op, names)
         elif isinstance(op, Scan):
-            ops += _lower_scan(op, names, add_graph, read)
+            ops += _lower_scan(op, around, names, add_graph, read)
         elif op.lowering is Lowering.FUSED:
             ops += lower_fused(op, names)
         else:
@@ -75,10 +78,12 @@ def _lower_recurrence(op: Recurrence, names: Names, add_graph: AddGraph, *, outp
     return emitter.ops
 
 
-def _lower_scan(op: Scan, names: Names, add_graph: AddGraph, read: Container[Value]) -> list[Op]:
+def _lower_scan(
+    op: Scan, around: Dimensions, names: Names, add_graph: AddGraph, read: Container[Value]
+) -> list[Op]:
     emitter = _emitter(op, names)
     whole = replace(op, body=_lower_graph(op.body, add_graph))
-    _emit_steps(steps_of_scan(whole, emitter, read=read), op.lowering, emitter, add_graph)
+    _emit_steps(steps_of_scan(whole, around, emitter, read=read), op.lowering, emitter, add_graph)
     return emitter.ops
 
 

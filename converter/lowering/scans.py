@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
-from converter.analysis.origins import origin
+from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
 from converter.emission.hoisting import Remainder, hoist
 from converter.emission.inlining import inline, resolve
+from converter.emission.sizes import emit_size
 from converter.ir import Scan, ScanStep, Value, dims
+from converter.ir.shapes import Known
 from converter.lowering.loop import Carried, Collected, Loop
 
 
-def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop:
+def steps_of_scan(op: Scan, around: Dimensions, emitter: Emitter, *, read: Container[Value]) -> Loop:
     """Emit what all steps of ``op`` share, and return its steps; its body holds TFLite ops only.
 
-    Outputs that are not in ``read`` are not computed.
+    Outputs that are not in ``read`` are not computed; ``around`` are the sizes of the graph that holds the scan.
     """
     inside = op.step
     wanted = [pair for pair in zip(inside.elements, op.outputs, strict=True) if pair[1] in read]
@@ -30,7 +32,7 @@ def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop
     time = emitter.dimension(op.sequences[0], 0) if op.length is None else op.length
     kept = {f"sequence_{index}": whole for index, whole in enumerate(rest.sequences.values())}
     kept |= {f"invariant_{index}": whole for index, whole in enumerate(rest.invariants.values())}
-    sizes = _Sizes(op, inside, rest, emitter)
+    sizes = _Sizes(op, inside, rest, around, emitter)
 
     def step(
         inner: Emitter, t: Value, at: Carried, states: Sequence[Value]
@@ -57,31 +59,40 @@ def steps_of_scan(op: Scan, emitter: Emitter, *, read: Container[Value]) -> Loop
 
 
 class _Sizes:
-    """The dimensions of what a step adds to each output, as int32 scalars outside of the loop."""
+    """The sizes of what a step adds to each output, as int32 scalars outside of the loop."""
 
-    def __init__(self, op: Scan, inside: ScanStep, rest: Remainder, emitter: Emitter) -> None:
+    def __init__(self, op: Scan, inside: ScanStep, rest: Remainder, around: Dimensions, emitter: Emitter) -> None:
         self._rest = rest
         self._emitter = emitter
-        self._producers = {result: made for made in rest.ops for result in made.results}
         self._states = dict(zip(inside.states, op.initial_state, strict=True))
+        self._new_states = dict(zip(inside.new_states, op.initial_state, strict=True))
         self._t = inside.t
         self._probed: Mapping[Value, Value] | None = None
+        self._dimensions = self._of_step(around.extended(emitter.ops))
+
+    def _of_step(self, around: Dimensions) -> Dimensions:
+        """Return the sizes of a step's values in terms of those around the loop; no step changes a state's."""
+        states = {**self._new_states, **self._states}
+        given = {value: Known(around.shape(initial)) for value, initial in states.items()}
+        for value, whole in self._rest.sequences.items():
+            shape = around.shape(whole)
+            given[value] = Known(None if shape is None else shape[1:])
+        for value, outside in self._rest.invariants.items():
+            given[value] = Known(around.shape(outside), around.elements(outside))
+        return Dimensions.of(self._rest.ops, given)
 
     def of(self, part: Value) -> tuple[Value, ...]:
-        """Emit the dimensions of ``part``."""
-        return tuple(
-            self._unknown(part, axis) if known is None else self._emitter.integer(known)
-            for axis, known in enumerate(dims(part))
-        )
+        """Emit the sizes of ``part``."""
+        return tuple(self._size(part, axis) for axis in range(len(dims(part))))
 
-    def _unknown(self, part: Value, axis: int) -> Value:
-        found = origin(part, axis, self._producers)
-        if found is None:
-            return self._emitter.dimension(self._probe()[part], axis)
-        value, place = found
-        if value in self._rest.sequences:
-            return self._emitter.dimension(self._rest.sequences[value], place + 1)
-        return self._emitter.dimension(self._rest.invariants.get(value) or self._states[value], place)
+    def _size(self, part: Value, axis: int) -> Value:
+        size = self._dimensions.dimension(part, axis)
+        if isinstance(size, int) or not any(self._is_inside(extent.value) for extent, _ in size.extents):
+            return emit_size(size, self._emitter)
+        return self._emitter.dimension(self._probe()[part], axis)
+
+    def _is_inside(self, value: Value) -> bool:
+        return value is self._t or value in self._dimensions.producers
 
     def _probe(self) -> Mapping[Value, Value]:
         """Emit one step over zeros, for the sizes of its results: where only running an op tells them."""

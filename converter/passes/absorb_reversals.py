@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from converter.analysis.dimensions import Dimensions
 from converter.analysis.reversals import Reversal, reversal_of, reverses_time
-from converter.ir import Graph, Op, Producers, Program, Recurrence, Value
+from converter.ir import Graph, Op, Program, Recurrence, Value
 
 
 def absorb_reversals(program: Program) -> Program:
@@ -27,26 +28,26 @@ def absorb_reversals(program: Program) -> Program:
 
 
 def _absorb_all(graph: Graph) -> Graph:
-    producers = graph.producers()
-    ops = tuple(_absorbed(op, producers) for op in graph.ops)
+    around = Dimensions.of(graph.ops)
+    ops = tuple(_absorbed(op, around) for op in graph.ops)
     if all(new is old for new, old in zip(ops, graph.ops, strict=True)):
         return graph
     return _absorb_all(replace(graph, ops=ops))  # what was reversed twice goes forwards again
 
 
-def _absorbed(op: Op, producers: Producers) -> Op:
+def _absorbed(op: Op, around: Dimensions) -> Op:
     if not isinstance(op, Recurrence):
         return op
-    reversal = _reversal(op.x, op, producers)
+    reversal = _reversal(op.x, op, around)
     if reversal is None:
         return op
     turned = replace(op, x=reversal.x, sequence_length=reversal.lengths, go_backwards=not op.go_backwards)
     if op.mask is None:
         return turned
-    mask = _reversal(op.mask, op, producers)
+    mask = _reversal(op.mask, op, around)
     return op if mask is None else replace(turned, mask=mask.x)
 
 
-def _reversal(sequence: Value, op: Recurrence, producers: Producers) -> Reversal | None:
-    reversal = reversal_of(producers.get(sequence))
-    return reversal if reversal is not None and reverses_time(reversal, op, producers) else None
+def _reversal(sequence: Value, op: Recurrence, around: Dimensions) -> Reversal | None:
+    reversal = reversal_of(around.producers.get(sequence))
+    return reversal if reversal is not None and reverses_time(reversal, op, around) else None

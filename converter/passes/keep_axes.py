@@ -7,10 +7,9 @@ unknown batch may come after it. FULLY_CONNECTED itself can keep the axes, and m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from converter.analysis.computed_shapes import Size, Sizes, dimensions, sizes
+from converter.analysis.dimensions import Dimensions
 from converter.ir import (
     Array,
     DType,
@@ -24,6 +23,7 @@ from converter.ir import (
     attributes,
     made_by,
 )
+from converter.ir.dimensions import SymbolicShape
 
 
 def keep_axes(program: Program) -> Program:
@@ -48,29 +48,29 @@ def _kept(graph: Graph) -> Graph:
 
 def _matches(graph: Graph) -> dict[Op, _Dense]:
     """Return what is to be replaced, by the RESHAPE that is the last op of each."""
-    producers = graph.producers()
+    around = Dimensions.of(graph.ops)
     found: dict[Op, _Dense] = {}
     for op in graph.ops:
-        match = _match(op, producers)
+        match = _match(op, around)
         if match is not None:
             found[op] = match
     return found
 
 
-def _match(back: Op, producers: Mapping[Value, Op]) -> _Dense | None:
-    if as_tflite(back, "RESHAPE") is None or len(back.operands) < 2:
+def _match(back: Op, around: Dimensions) -> _Dense | None:
+    reshape = as_tflite(back, "RESHAPE")
+    if reshape is None or len(reshape.operands) < 2:
         return None
-    op = made_by(back.operands[0], producers, "FULLY_CONNECTED")
+    op = made_by(reshape.operand(0), around.producers, "FULLY_CONNECTED")
     dense = FullyConnected.match(op)
-    matrix = None if dense is None else made_by(dense.x, producers, "RESHAPE")
+    matrix = None if dense is None else made_by(dense.x, around.producers, "RESHAPE")
     if op is None or dense is None or matrix is None or op.results[0].type.rank not in (2, None):
         return None
     x, kernel = matrix.operand(0), dense.weights.data
     if kernel is None or dense.shuffled or not _is_over_last_axis(kernel, x):
         return None
-    wanted, leading = sizes(back.operands[1], producers), dimensions(x)
-    units = Size(kernel.shape[0])
-    if wanted is None or leading is None or not _is_same((*leading[:-1], units), wanted):
+    wanted, shape = around.elements(reshape.operand(1)), around.shape(x)
+    if wanted is None or shape is None or not _is_same((*shape[:-1], kernel.shape[0]), wanted):
         return None
     return _Dense(op, x, back)
 
@@ -80,9 +80,9 @@ def _is_over_last_axis(kernel: Array, x: Value) -> bool:
     return is_matrix and x.type.dtype is DType.FLOAT32 and (x.type.shape or ())[-1:] == kernel.shape[1:]
 
 
-def _is_same(shape: Sizes, wanted: Sizes) -> bool:
+def _is_same(shape: SymbolicShape, wanted: SymbolicShape) -> bool:
     """Whether reshaping to ``wanted`` gives ``shape``; one number in it may be -1, the rest then decides."""
-    open_places = [place for place, size in enumerate(wanted) if size == Size(-1)]
+    open_places = [place for place, size in enumerate(wanted) if size == -1]
     return (
         len(shape) == len(wanted)
         and len(open_places) <= 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from converter.analysis.dimensions import Dimensions
 from converter.analysis.reversals import reversal_of, reverses_time, same_lengths
 from converter.analysis.uses import Uses
 from converter.ir import (
@@ -24,7 +25,6 @@ from converter.ir import (
     Lowering,
     LstmCell,
     Op,
-    Producers,
     Program,
     Recurrence,
     RnnCell,
@@ -52,10 +52,12 @@ def _paired(graph: Graph, target: Target) -> Graph:
 
 def _pair(graph: Graph, forward: Recurrence, backward: Recurrence, target: Target) -> Graph | None:
     """Return ``graph`` with the two as one op, or None if they are no pair, or no op computes them."""
-    uses = Uses.of(graph)
-    if not _fits(forward, backward, target) or not _same_rows(forward, backward, uses.producers):
+    if not _fits(forward, backward, target):
         return None
-    restored = _restored(backward, uses)
+    around = Dimensions.of(graph.ops)
+    if not _same_rows(forward, backward, around):
+        return None
+    restored = _restored(backward, Uses.of(graph), around)
     if restored is None:
         return None
     output, dropped = restored
@@ -76,12 +78,12 @@ def _fits(forward: Recurrence, backward: Recurrence, target: Target) -> bool:
     )
 
 
-def _same_rows(forward: Recurrence, backward: Recurrence, producers: Producers) -> bool:
+def _same_rows(forward: Recurrence, backward: Recurrence, around: Dimensions) -> bool:
     """Whether both read the same steps of the same rows."""
     one, other = forward.sequence_length, backward.sequence_length
     if one is None or other is None:
         return forward.x is backward.x and one is other
-    return forward.x is backward.x and same_lengths(one, other, backward, producers)
+    return forward.x is backward.x and same_lengths(one, other, backward, around)
 
 
 def _builtin(forward: Recurrence, backward: Recurrence) -> str | None:
@@ -112,7 +114,7 @@ def _stands_lengths(backward: Recurrence) -> bool:
     return isinstance(backward.cell, LstmCell) and all(state is None for state in backward.initial_state)
 
 
-def _restored(backward: Recurrence, uses: Uses) -> tuple[Value, list[Op]] | None:
+def _restored(backward: Recurrence, uses: Uses, around: Dimensions) -> tuple[Value, list[Op]] | None:
     """Return the outputs in the order of x and the reversal that made them so; None if they are read otherwise."""
     readers = [op for op in uses.readers(backward.output) if not _is_shape(op)]
     if backward.output in uses.outputs:
@@ -121,7 +123,7 @@ def _restored(backward: Recurrence, uses: Uses) -> tuple[Value, list[Op]] | None
         return backward.output, []
     (first, *others) = readers
     reversal = reversal_of(first)
-    if others or reversal is None or not reverses_time(reversal, backward, uses.producers):
+    if others or reversal is None or not reverses_time(reversal, backward, around):
         return None
     return first.results[0], [first]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
-from converter.analysis.sizes import Producers
-from converter.ir import Names, TfliteOp, Value, made_by
+from converter.ir import Names, Producers, TfliteOp, Value, made_by
 from converter.raising.loop import Loop
 
 _SCALARS = ((), None)

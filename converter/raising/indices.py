@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from converter.analysis.sizes import Producers
-from converter.ir import Array, Trait, Value, has, made_by
+from converter.ir import Array, Producers, Trait, Value, has, made_by
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from converter.analysis.dimensions import Dimensions
 from converter.analysis.uses import backward_slice
 from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
@@ -88,7 +87,7 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
     plan = replace(plan, writes=tuple(_shortened(write, plan, limits.values) for write in plan.writes))
     counts = [write.count for write in plan.writes if write.count is not None and not write.is_last]
     grows = any(write.count is None for write in plan.writes)
-    around = Dimensions.of((*loop.graph.ops, *emitter.ops))
+    around = loop.around.extended(emitter.ops)
     timing = timing_of(
         limits.values, counts, tuple(dict.fromkeys(sequences.values())), around, emitter, grows=grows
     )

@@ -9,6 +9,7 @@ from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
 from converter.ir import DType, Graph, Names, Scan, TensorType, TfliteOp, Value, constant, new_op
 from converter.ir.dimensions import multiply, unknown
+from converter.ir.shapes import Known
 from tests.programs import gru_cell, recurrence, tensor
 
 X = tensor("x", None, None, 8)
@@ -160,5 +161,5 @@ def test_lists_of_tensors_have_lengths(e: Emitter) -> None:
 
 def test_sizes_that_are_given_take_the_place_of_symbols() -> None:
     row, y = tensor("row", None, 8), tensor("y", None, 8)
-    sizes = Dimensions.of([TfliteOp("TANH", (row,), (y,))], {row: (TIME, 8)})
+    sizes = Dimensions.of([TfliteOp("TANH", (row,), (y,))], {row: Known((TIME, 8))})
     assert sizes.shape(y) == (TIME, 8)

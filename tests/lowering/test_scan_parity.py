@@ -143,10 +143,14 @@ def _one_twice_numpy(t, states, slices, invariants):
 
 
 def _reshaped(e, t, states, slices, invariants):
-    """The size of the output is that of a RESHAPE: only running it tells."""
+    """The size of the output is that of a sum of two unknown batches: only running it tells."""
     result, halves = tensor("reshaped", None, 1), e.integers(-1, 1)
     e.op("RESHAPE", [e.add(states[0], slices[0], "sum"), halves], result)
     return [states[0]], [result]
+
+
+def _row(e, t, states, slices, invariants):
+    return [states[0]], [e.add(states[0], slices[0], "sum")]
 
 
 def normal(*shape):
@@ -210,6 +214,15 @@ def cases(time: int | None, batch: int | None) -> dict[str, Case]:
             (),
             (tensor("tall", time, None if batch is None else 2 * batch, 1),),
             {"a": normal("B", 2), "x": normal("T", "B", 2)},
+        ),
+        "a state of one row beside a batch": Case(
+            _row,
+            lambda _, states, slices, __: (states, [states[0] + slices[0]]),
+            (tensor("a", None if batch is None else 1, 2),),
+            (tensor("x", time, batch, 2),),
+            (),
+            (tensor("sums", time, batch, 2),),
+            {"a": normal(1, 2), "x": normal("T", "B", 2)},
         ),
     }
 
