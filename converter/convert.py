@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +11,12 @@ from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
-from converter.ir import Bidirectional, Program, TfliteOp, verify
+from converter.ir import Bidirectional, Graph, Program, Recurrence, Recurrent, Scan, TfliteOp, verify
 from converter.lowering import lower
 from converter.metadata import NAME as METADATA
 from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
-from converter.passes.choose_lowering import Choice, explain_lowering
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
@@ -82,7 +81,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     metadata = {METADATA: encode_metadata(options)}
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
-        lowerings=_records(explain_lowering(prepared, options), paired),
+        lowerings=_records(prepared, paired),
         passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
@@ -90,19 +89,29 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     return Converted(model, prepared, report)
 
 
-def _records(choices: Iterable[Choice], paired: Program) -> tuple[LoweringRecord, ...]:
+def _records(prepared: Program, paired: Program) -> tuple[LoweringRecord, ...]:
     pairs = [op for op in paired.ops() if isinstance(op, Bidirectional)]
     joined = {direction.name for op in pairs for direction in (op.forward, op.backward)}
     return tuple(
         LoweringRecord(
-            choice.op.name,
-            str(choice.op.cell),
-            "bidirectional" if choice.op.name in joined else choice.op.lowering.value,
-            choice.refused,
+            op.name,
+            str(op.cell),
+            "bidirectional" if op.name in joined else op.lowering.value,
+            op.refused,
         )
-        for choice in choices
-        if choice.op.lowering is not None
+        for graph in prepared.graphs
+        for op in _recurrent_ops(graph)
+        if op.lowering is not None
     )
+
+
+def _recurrent_ops(graph: Graph) -> Iterator[Recurrent]:
+    """Yield the scans of a graph, what is in their bodies, and the recurrences of the graph."""
+    scans = [op for op in graph.ops if isinstance(op, Scan)]
+    yield from scans
+    for scan in scans:
+        yield from _recurrent_ops(scan.body)
+    yield from (op for op in graph.ops if isinstance(op, Recurrence))
 
 
 def _refuse_foreign_ops(program: Program) -> None:

@@ -51,6 +51,8 @@ class Recurrence:
 
     Lengths below 0 or above T count as 0 or T. Those of a recurrence that goes backwards by itself, not in a
     `Bidirectional`, are within these bounds: the runtimes reverse no row beyond them.
+
+    ``lowering`` is how it becomes TFLite ops, once that was chosen; ``refused`` says why in no better way.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Recurrence:
     mask: Value | None = None
     masked_output: MaskedOutput = MaskedOutput.HELD
     go_backwards: bool = False
+    refused: tuple[Rejection, ...] = ()
 
     @property
     def place(self) -> str:
@@ -189,7 +192,8 @@ class Scan:
     ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
     steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
 
-    ``refused`` says why the scan is no recurrence, once that was tried.
+    ``refused`` says why the scan is not a recurrence, once that was tried, and with ``lowering``, how that becomes
+    TFLite ops, why in no better way.
     """
 
     name: str
@@ -203,7 +207,7 @@ class Scan:
     steps: Value | None = None
     lowering: Lowering | None = None
     location: Location | None = None
-    refused: Rejection | None = None
+    refused: tuple[Rejection, ...] = ()
 
     @property
     def place(self) -> str:

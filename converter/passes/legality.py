@@ -87,15 +87,19 @@ def unrolled_rejections(op: Recurrent) -> Iterator[Rejection]:
         )
 
 
+def _unknown_cell(op: Scan) -> Rejection:
+    return Rejection(
+        Rule.UNKNOWN_CELL,
+        op.place,
+        "its step is that of no cell that is known here, and a fused op computes a known cell only",
+        "use a cell of tflite_rnn.nn with options that it has",
+    )
+
+
 def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
     """Yield every reason why ``lowering`` does not compute ``op`` exactly."""
     if lowering is Lowering.FUSED:
-        yield op.refused or Rejection(
-            Rule.UNKNOWN_CELL,
-            op.place,
-            "its step is that of no cell that is known here, and a fused op computes a known cell only",
-            "use a cell of tflite_rnn.nn with options that it has",
-        )
+        yield from op.refused or [_unknown_cell(op)]
         return
     for value in (*op.sequences, *op.outputs):
         if value.type.dtype not in SEQUENCE_TYPES:

@@ -24,7 +24,7 @@ def recognize_cells(program: Program) -> Program:
 
 def cells_recognized(program: Program) -> bool:
     """True if every scan says why it is no recurrence."""
-    return all(op.refused is not None for op in program.scans())
+    return all(op.refused for op in program.scans())
 
 
 def _recognize_in(graph: Graph) -> Graph:
@@ -32,7 +32,7 @@ def _recognize_in(graph: Graph) -> Graph:
     names = graph.names()
     ops: list[Op] = []
     for op in graph.ops:
-        if isinstance(op, Scan) and op.refused is None:
+        if isinstance(op, Scan) and not op.refused:
             ops += _recognized(op, around, names)
         else:
             ops.append(op)
@@ -43,11 +43,11 @@ def _recognized(scan: Scan, around: Dimensions, names: Names) -> Iterator[Op]:
     trial = names.copy()
     outcome = recognize(scan, around, trial)
     if isinstance(outcome, str):
-        yield replace(scan, refused=_refusal(scan, outcome))
+        yield replace(scan, refused=(_refusal(scan, outcome),))
         return
     names.update(trial)
     for op in outcome:
-        yield replace(op, refused=_refusal(op, "it has no state")) if isinstance(op, Scan) else op
+        yield replace(op, refused=(_refusal(op, "it has no state"),)) if isinstance(op, Scan) else op
 
 
 def _refusal(scan: Scan, reason: str) -> Rejection:
