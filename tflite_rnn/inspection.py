@@ -14,8 +14,10 @@ from converter.targets import RULES, Rules, Target
 from tflite_rnn.runtime.metadata import ModelMetadata
 
 
-def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata | None = None) -> Group:
-    """Return the tables that describe ``program``, read from a file of ``size`` bytes with ``metadata``.
+def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata | str | None = None) -> Group:
+    """Return the tables that describe ``program``, read from a file of ``size`` bytes.
+
+    ``metadata`` is what the file says of itself, or why that cannot be read.
 
     Tensors are numbered as in the last table, where their names and types are.
     """
@@ -31,7 +33,9 @@ def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata
     return Group(*parts)
 
 
-def _made(metadata: ModelMetadata) -> str:
+def _made(metadata: ModelMetadata | str) -> str:
+    if isinstance(metadata, str):
+        return metadata
     return f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}"
 
 

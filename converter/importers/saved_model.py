@@ -37,7 +37,7 @@ def _choose(signatures: dict[str, Any], wanted: str | None, directory: Path) -> 
     if len(keys) != 1:
         raise SourceError(
             f"{directory}: cannot choose among its signatures ({available}); save it with one "
-            f"(tf.saved_model.save(..., signatures=...)), or name one with --signature-key"
+            f"(tf.saved_model.save(..., signatures=...)), or name one with signature_key (--signature-key)"
         )
     return keys[0]
 

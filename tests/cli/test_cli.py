@@ -62,6 +62,15 @@ def test_inspect_shows_signature_ops_states_tensors_and_size(model: Path) -> Non
         assert words in result.output
 
 
+def test_inspect_shows_a_file_whose_metadata_is_damaged(model: Path) -> None:
+    data = model.read_bytes()
+    model.write_bytes(data.replace(b'"format":1', b'"format":9'))
+    result = run("inspect", model)
+    assert result.exit_code == 0, result.output
+    assert "made by a newer tflite-rnn" in result.output
+    assert "signature serving_default" in result.output
+
+
 def test_inspect_refuses_a_missing_file(tmp_path: Path) -> None:
     assert "cannot read the model: No such file" in refused("inspect", tmp_path / "none.tflite")
 

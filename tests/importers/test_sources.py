@@ -14,7 +14,7 @@ import tflite_rnn as rnn
 from converter.importers.source import format_of
 from converter.opening import open_source
 from tests.frozen_graphs import DEPTH, frozen, frozen_lstm
-from tflite_rnn.runtime import AI_EDGE_LITERT, Runtime, WorkerPool
+from tflite_rnn.runtime import AI_EDGE_LITERT, MICRO, Runtime, WorkerPool
 
 QUICK = [Runtime(AI_EDGE_LITERT)]
 
@@ -115,6 +115,32 @@ def test_the_loops_of_a_tflite_are_raised_and_lowered_anew(
     x = np.random.default_rng(0).standard_normal((2, 7, DEPTH)).astype(np.float32)
     reference = path if batch else lambda inputs: {"output_0": np.asarray(model(inputs[name]))}
     report = rnn.check(converted, reference, cases=[{name: x}], invokes=2, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+def test_open_sizes_of_a_tflite_can_be_fixed_for_a_target_that_needs_them(pool: WorkerPool) -> None:
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((None, DEPTH)), keras.layers.LSTM(4, return_sequences=True)])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.allow_custom_ops = True
+    converter._experimental_lower_tensor_list_ops = False
+    left = converter.convert()
+    with pytest.raises(rnn.ConversionError, match="target-static-shapes"):
+        rnn.convert(left, target="tflm")
+    (name,) = rnn.convert(left).program.signature.inputs
+    converted = rnn.convert(rnn.TfliteModel(left, input_shapes={name: (1, 7, DEPTH)}), target="tflm")
+    assert converted.report.op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
+    (output,) = converted.program.signature.outputs
+    x = np.random.default_rng(0).standard_normal((1, 7, DEPTH)).astype(np.float32)
+    report = rnn.check(
+        converted,
+        lambda inputs: {output: np.asarray(model(inputs[name]))},
+        cases=[{name: x}],
+        pool=pool,
+        runtimes=[Runtime(MICRO)],
+    )
     assert report.ok, str(report)
 
 

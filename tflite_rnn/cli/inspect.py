@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
 from converter.ir import Program
 from converter.targets import TARGETS, Target, target_rejections
 from tflite_rnn.cli.status import DIFFERENCE, reports_errors, table_console
-from tflite_rnn.runtime import read_metadata
+from tflite_rnn.runtime import ModelMetadata, read_metadata
 
 
 @click.command("inspect")
@@ -32,9 +33,11 @@ def inspect_command(model: Path, target: str | None) -> None:
         return
     from tflite_rnn.inspection import describe
 
-    metadata = read_metadata(data, source=str(model))
-    described = describe(program, title=str(model), size=len(data), metadata=metadata)
-    table_console().print(described)
+    try:
+        metadata: ModelMetadata | str | None = read_metadata(data, source=str(model))
+    except SourceError as error:
+        metadata = str(error)  # the rest of the file may be read all the same
+    table_console().print(describe(program, title=str(model), size=len(data), metadata=metadata))
 
 
 def _judge(program: Program, model: Path, target: Target) -> None:

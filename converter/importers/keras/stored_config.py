@@ -41,8 +41,8 @@ def check_safe(config: Json, place: str, custom_objects: Collection[str]) -> Non
         reason = _danger(entry, custom_objects)
         if reason is not None:
             raise SourceError(
-                f"{place}: {reason}; if you trust the file, convert it with safe_mode=False (--unsafe), or give "
-                "what it names in custom_objects"
+                f"{place}: {reason}; if you trust the file, read it with safe_mode=False (--unsafe), or give "
+                "what it names in custom_objects (--custom-object)"
             )
 
 
