@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from converter.analysis.zeros import is_zero
-from converter.ir import DType, Op, Program, Recurrence, Recurrent, Scan, Shape, TensorType, Value
+from converter.ir import DType, Op, Producers, Program, Recurrence, Recurrent, Scan, Shape, TensorType, Value
 
 _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT})
 
@@ -63,7 +63,7 @@ def all_given(program: Program) -> bool:
     return next(open_states(program), None) is None
 
 
-def _is_open(op: Recurrent, given: Value | None, producers: Mapping[Value, Op]) -> bool:
+def _is_open(op: Recurrent, given: Value | None, producers: Producers) -> bool:
     if given is None or isinstance(op, Recurrence):
         return given is None or given.is_constant
     # A recurrence's zeros are absent by now; a scan's are written out, and those of an unknown batch computed.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from converter.ir import Op, TfliteOp, Trait, Value, has
+from converter.ir import Producers, TfliteOp, Trait, Value, has
 
 
-def is_zero(value: Value, producers: Mapping[Value, Op]) -> bool:
+def is_zero(value: Value, producers: Producers) -> bool:
     """True if every element of ``value`` is known to be zero."""
     if value.data is not None:
         return value.type.dtype.numpy is not None and not np.any(value.data)

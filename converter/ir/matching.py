@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from converter.ir.program import Op, TfliteOp
+from converter.ir.program import Op, Producers, TfliteOp
 from converter.ir.types import Value
 
 
@@ -13,6 +11,6 @@ def as_tflite(op: Op | None, *codes: str) -> TfliteOp | None:
     return op if isinstance(op, TfliteOp) and (not codes or op.code in codes) else None
 
 
-def made_by(value: Value | None, producers: Mapping[Value, Op], *codes: str) -> TfliteOp | None:
+def made_by(value: Value | None, producers: Producers, *codes: str) -> TfliteOp | None:
     """Return the TFLite op that defines ``value``, if it is of one of ``codes``; see `as_tflite`."""
     return None if value is None else as_tflite(producers.get(value), *codes)

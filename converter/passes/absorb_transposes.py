@@ -6,12 +6,11 @@ lowering takes either order, so a recurrence takes the sequence as it was, and g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from converter.analysis.uses import without_dead_ops
+from converter.analysis.uses import Uses, without_dead_ops
 from converter.emission.emitter import Emitter
 from converter.ir import (
     FullyConnected,
@@ -67,7 +66,7 @@ def _is_reverse(op: TfliteOp, producers: Producers) -> bool:
     return _is_output(_untransposed(producers.get(op.operand(0))), producers)
 
 
-def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
+def _is_after(op: TfliteOp, producers: Producers) -> bool:
     """True if ``op`` computes elements, or vectors, of transposed sequences, one of them a recurrence's output."""
     given = [value for value in op.operands if value is not None and value.type.rank not in (0, 1)]
     dense = FullyConnected.match(op)
@@ -79,7 +78,7 @@ def _is_after(op: TfliteOp, producers: Mapping[Value, Op]) -> bool:
     return None not in sources and any(_is_output(source, producers) for source in sources)
 
 
-def _is_output(value: Value | None, producers: Mapping[Value, Op]) -> bool:
+def _is_output(value: Value | None, producers: Producers) -> bool:
     """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
     maker = None if value is None else producers.get(value)
     if isinstance(maker, TfliteOp) and (
@@ -100,15 +99,16 @@ def _untransposed(op: Op | None) -> Value | None:
 
 def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
     """Return ``graph`` with ``op`` over what was transposed for it; readers of its output see what they saw."""
-    producers = graph.producers()
+    uses = Uses.of(graph)
     before = {
         value: x
         for value in op.operands
-        if value is not None and (x := _untransposed(producers.get(value))) is not None
+        if value is not None and (x := _untransposed(uses.producers.get(value))) is not None
     }
     seen = op.results[0]
-    again = [reader for reader in graph.ops if seen in reader.operands and _untransposed(reader) is not None]
-    others = seen in graph.outputs or any(seen in reader.operands for reader in graph.ops if reader not in again)
+    readers = uses.readers(seen)
+    again = [reader for reader in readers if _untransposed(reader) is not None]
+    others = seen in uses.outputs or len(again) < len(readers)
     emitter = Emitter(op.name, graph.names())
     output = again[0].results[0] if again else emitter.value("batch_major", seen, _swapped(seen.type))
     if isinstance(op, Recurrence):

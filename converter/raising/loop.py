@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.analysis.dimensions import Dimensions
-from converter.ir import DType, Graph, Op, Program, TfliteOp, Value, attributes
+from converter.analysis.uses import Uses
+from converter.ir import DType, Graph, Producers, Program, TfliteOp, Value, attributes
 from converter.raising.indices import NEXT, Index, index_of
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
@@ -23,7 +24,9 @@ class Loop:
     body: Graph
     around: Dimensions
     """The producers and the sizes of the values around the loop."""
-    inside: dict[Value, Op]
+    uses: Uses
+    """The readers of the values around the loop."""
+    inside: Producers
     """The op of the body that defines each value."""
 
     @property
@@ -71,4 +74,4 @@ class Loop:
 def loop_of(op: TfliteOp, graph: Graph, program: Program) -> Loop:
     """Return the loop of a WHILE op that stands in ``graph``."""
     condition, body = (program.graphs[number] for number in attributes.loop_graphs(op))
-    return Loop(op, graph, condition, body, Dimensions.of(graph.ops), body.producers())
+    return Loop(op, graph, condition, body, Dimensions.of(graph.ops), Uses.of(graph), body.producers())

@@ -11,7 +11,6 @@ from converter.analysis.zeros import is_zero
 from converter.emission.emitter import Emitter
 from converter.ir import (
     DType,
-    Graph,
     Names,
     Op,
     Scan,
@@ -126,7 +125,7 @@ def _are_known(plan: _Plan) -> bool:
     lists = {loop.op.results[write.position] for write in plan.writes if not write.is_tensor}
     if lists.intersection(loop.graph.outputs):
         return False
-    readers = [op for op in loop.graph.ops if lists.intersection(value for value in op.operands if value)]
+    readers = [op for value in lists for op in loop.uses.readers(value)]
     return all(isinstance(op, TfliteOp) and op.custom_code in _READERS for op in readers)
 
 
@@ -243,14 +242,15 @@ def _output(write: Write, plan: _Plan, timing: Timing, emitter: Emitter) -> Valu
     result = plan.loop.op.results[write.position]
     if write.is_tensor:
         return replace(result, type=known)
-    stacks = [op for op in _consumers(result, plan.loop.graph) if _is_whole(op, write, plan)]
+    stacks: Sequence[Op] = [op for op in _list_readers(result, plan) if _is_whole(op, write, plan)]
     if stacks and not write.reads_all:
-        stacks = _consumers(stacks[0].results[0], plan.loop.graph)
+        stacks = plan.loop.uses.readers(stacks[0].results[0])
     return replace(stacks[0].results[0], type=known) if stacks else Value(emitter.name("outputs"), known)
 
 
-def _consumers(value: Value, graph: Graph) -> list[TfliteOp]:
-    return [op for op in graph.ops if value in op.operands and isinstance(op, TfliteOp)]
+def _list_readers(value: Value, plan: _Plan) -> list[TfliteOp]:
+    """Return the ops that read a list, which are all known; see `_are_known`."""
+    return [op for op in plan.loop.uses.readers(value) if isinstance(op, TfliteOp)]
 
 
 def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
@@ -271,49 +271,49 @@ def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
     if write.count is None or write.is_last or write.is_tensor:
         return write
     slices = _slices(write, plan)
-    ends = {None if one is None else around.number(one.operands[2] or write.count) for one in slices}
+    ends = {None if one is None else around.number(one.end) for one in slices}
     limit = next((limit for limit in limits if ends == {around.number(limit)}), None)
     return write if limit is None else replace(write, count=limit, reads_all=False)
 
 
-def _slices(write: Write, plan: _Plan) -> list[TfliteOp | None]:
+def _slices(write: Write, plan: _Plan) -> list[StridedSlice | None]:
     """Return what reads what the loop wrote: each the ``x[:n]`` of all elements, or None for anything else."""
-    graph = plan.loop.graph
-    stacks = _consumers(plan.loop.op.results[write.position], graph)
-    readers = [op for stack in stacks for op in _consumers(stack.results[0], graph)]
-    is_whole = all(_is_whole(stack, write, plan) and stack.results[0] not in graph.outputs for stack in stacks)
-    return [op if is_whole and _is_start(op) else None for op in readers]
+    uses = plan.loop.uses
+    stacks = _list_readers(plan.loop.op.results[write.position], plan)
+    readers = [op for stack in stacks for op in uses.readers(stack.results[0])]
+    is_whole = all(_is_whole(stack, write, plan) and stack.results[0] not in uses.outputs for stack in stacks)
+    return [_start(op) if is_whole else None for op in readers]
 
 
-def _is_start(op: TfliteOp) -> bool:
-    """True if ``op`` is ``x[:n]``."""
+def _start(op: Op) -> StridedSlice | None:
+    """Return ``op`` if it is ``x[:n]``."""
     sliced = StridedSlice.match(op)
     if sliced is None or not (sliced.is_plain and sliced.has_unit_strides):
-        return False
-    return integers(sliced.begin) == (0,) and not (sliced.has_open_end(0) or sliced.drops(0))
+        return None
+    is_start = integers(sliced.begin) == (0,) and not (sliced.has_open_end(0) or sliced.drops(0))
+    return sliced if is_start else None
 
 
 def _replace_results(
     plan: _Plan, timing: Timing, outputs: Mapping[int, Value], raised: Raised, emitter: Emitter
 ) -> None:
     loop = plan.loop
-    read = {value for op in loop.graph.ops for value in op.operands} | set(loop.graph.outputs)
     for position in plan.invariants:
         raised.other[loop.op.results[position]] = loop.initial(position)
     for position in plan.counters:
         counter = loop.op.results[position]
-        if counter in read:
+        if loop.uses.is_read(counter):
             count = timing.count(emitter)
             int32 = counter.type.dtype is DType.INT32
             raised.other[counter] = count if int32 else emitter.cast(count, counter.type.dtype, "count")
     for write in plan.writes:
         result = loop.op.results[write.position]
-        if result not in read:
+        if not loop.uses.is_read(result):
             continue
         whole = _last(write, plan, timing, outputs, emitter) if write.is_last else outputs[write.position]
         if write.is_tensor:
             raised.other[result] = whole
-        for op in _consumers(result, loop.graph) if not write.is_tensor else ():
+        for op in _list_readers(result, plan) if not write.is_tensor else ():
             _replace_reader(op, write, whole, plan, raised)
 
 
@@ -336,7 +336,7 @@ def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raise
     raised.readers[id(op)] = []
     (result,) = op.results
     if not write.reads_all:
-        for start in _consumers(result, plan.loop.graph):
+        for start in plan.loop.uses.readers(result):
             raised.readers[id(start)] = []
             raised.other[start.results[0]] = whole
     elif _is_whole(op, write, plan) or (write.is_last and op.custom_code in _GATHERS):

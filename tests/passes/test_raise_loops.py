@@ -12,7 +12,7 @@ import pytest
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Graph, Program, Scan, Signature, TfliteOp, constant, evaluate
 from converter.opening import import_source, open_source
-from converter.passes.pipeline import DEAD_CODE, FOLD_DROPOUT, RAISE_LOOPS, run_passes
+from converter.passes.pipeline import DEAD_CODE, FOLD_DROPOUT, RAISE_LOOPS, TRIM_SCANS, run_passes
 from converter.sources import FrozenGraph
 from tests.frozen_graphs import frozen_lstm
 from tests.programs import tensor
@@ -22,7 +22,7 @@ UNITS, DEPTH = 4, 5
 
 
 def _raised(source: Any, *, keep_lists: bool = True) -> Program:
-    return run_passes(import_source(open_source(source), keep_lists=keep_lists), (RAISE_LOOPS,))
+    return run_passes(import_source(open_source(source), keep_lists=keep_lists), (RAISE_LOOPS, TRIM_SCANS))
 
 
 def _scan(program: Program) -> Scan:
@@ -264,7 +264,7 @@ def test_the_layers_of_keras_are_scans() -> None:
             converter = tf.lite.TFLiteConverter.from_keras_model(model)
             converter.allow_custom_ops = True
             converter._experimental_lower_tensor_list_ops = not keep_lists
-            program = run_passes(import_tflite(converter.convert(), source=name), (RAISE_LOOPS,))
+            program = run_passes(import_tflite(converter.convert(), source=name), (RAISE_LOOPS, TRIM_SCANS))
             assert not {"WHILE", "RANGE"}.intersection(program.op_counts()), name
             assert not any(kind.startswith("CUSTOM") for kind in program.op_counts()), name
             (found,) = evaluate(program, {program.signature.inputs[0]: x}).values()
@@ -279,7 +279,7 @@ def test_dynamic_rnn_in_a_frozen_graph_is_a_scan(batch: int | None, time: int | 
     path = tmp_path / "graph.pb"
     path.write_bytes(frozen_lstm(batch=batch, time=time))
     source = open_source(FrozenGraph(path, outputs=("y", "h")))
-    program = run_passes(import_source(source), (RAISE_LOOPS,))
+    program = run_passes(import_source(source), (RAISE_LOOPS, TRIM_SCANS))
     scan = _scan(program)
     assert scan.steps is not None
     assert scan.length is None
@@ -291,7 +291,7 @@ def test_dropout_that_keeps_everything_leaves_no_random_numbers(tmp_path: Path) 
     path = tmp_path / "graph.pb"
     path.write_bytes(frozen_lstm(keep_prob=True))
     source = open_source(FrozenGraph(path, outputs=("y", "h"), constants={"keep_prob": 1.0}))
-    program = run_passes(import_source(source), (RAISE_LOOPS, FOLD_DROPOUT, DEAD_CODE))
+    program = run_passes(import_source(source), (RAISE_LOOPS, TRIM_SCANS, FOLD_DROPOUT, DEAD_CODE))
     assert "RANDOM_UNIFORM" not in {op.kind for op in _scan(program).body.ops if isinstance(op, TfliteOp)}
     assert source.input_names == ("x", "n")
     _assert_same(program, source, x=_x(2, 7, DEPTH), n=np.asarray([7, 3], np.int32))
