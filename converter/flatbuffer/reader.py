@@ -54,9 +54,10 @@ def _program(model: Any) -> Program:
     if not model.subgraphs:
         raise ValueError("it holds no graph")
     signatures = tuple(model.signatureDefs or ())
+    tells_ranks = any(tensor.hasRank for subgraph in model.subgraphs for tensor in _items(subgraph.tensors))
     graphs, numbered = [], []
     for index, subgraph in enumerate(model.subgraphs):
-        values = _values(subgraph, model.buffers)
+        values = _values(subgraph, model.buffers, tells_ranks=tells_ranks)
         numbered.append(values)
         graphs.append(
             Graph(
@@ -92,24 +93,23 @@ def _order(
     return tuple(value for _, value in ordered), tuple(name for name, _ in ordered)
 
 
-def _values(subgraph: Any, buffers: Any) -> list[Value]:
+def _values(subgraph: Any, buffers: Any, *, tells_ranks: bool) -> list[Value]:
     names = Names()
     values = []
     for tensor in _items(subgraph.tensors):
         dtype = DTYPES[tensor.type]
         data = _data(buffers[tensor.buffer], dtype, tensor)
+        shape = _shape(tensor, tells_ranks=tells_ranks and data is None)
         name = names.fresh(_text(tensor.name) or "tensor")
-        values.append(
-            Value(name, TensorType(dtype, _shape(tensor)), data, bool(tensor.isVariable), tensor.quantization)
-        )
+        values.append(Value(name, TensorType(dtype, shape), data, bool(tensor.isVariable), tensor.quantization))
     return values
 
 
-def _shape(tensor: Any) -> tuple[int | None, ...] | None:
+def _shape(tensor: Any, *, tells_ranks: bool) -> tuple[int | None, ...] | None:
     shape = _items(tensor.shape)
     if not len(shape) and not tensor.hasRank:
-        # Scalars of converters that leave has_rank out look the same as tensors of unknown rank.
-        return () if tensor.buffer else None
+        # Converters that never set has_rank write scalars and tensors of unknown rank alike.
+        return () if tensor.buffer and not tells_ranks else None
     signature = _items(tensor.shapeSignature)
     if len(signature) != len(shape):
         signature = shape

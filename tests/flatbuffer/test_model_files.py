@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
 
 from converter.convert import compile_program
 from converter.errors import InvalidProgramError, SourceError
 from converter.flatbuffer import build_model, read_file, read_model
+from converter.flatbuffer.schema import IDENTIFIER, schema
 from converter.ir import DType, Graph, Program, Signature, TensorType, TfliteOp, Value, constant, format_program
 from tests.programs import lstm_cell, rnn_cell, stack, tensor
 
@@ -123,3 +125,21 @@ def test_every_flipped_byte_is_refused_or_read() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.tflite: cannot read the model: No such file"):
         read_file(tmp_path / "nowhere.tflite")
+
+
+@pytest.mark.parametrize(("tells_ranks", "expected"), [(True, None), (False, ())])
+def test_a_tensor_without_a_rank_is_no_scalar_where_scalars_have_one(
+    tells_ranks: bool, expected: tuple[()] | None
+) -> None:
+    """Old converters never set has_rank: there, both look the same."""
+    x, y = tensor("x"), tensor("y")
+    model = schema.ModelT.InitFromPackedBuf(
+        build_model(Program((Graph("main", (x,), (y,), (TfliteOp("TANH", (x,), (y,)),)),), ())), 0
+    )
+    given, result = model.subgraphs[0].tensors
+    given.hasRank, result.hasRank = tells_ranks, False
+    model.buffers.append(schema.BufferT())
+    result.buffer = 1
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    assert read_model(bytes(builder.Output())).main.outputs[0].type.shape == expected
