@@ -8,6 +8,7 @@ marked op must be zeroed where its rows have ended, the others are padding to th
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -16,8 +17,8 @@ from flatbuffers import flexbuffers
 from converter import marker
 from converter.emission.emitter import Emitter
 from converter.emission.masks import zero_padding
-from converter.errors import ConversionError, Rejection
-from converter.flatbuffer import read_model
+from converter.errors import ConversionError, InvalidProgramError, Rejection, SourceError
+from converter.flatbuffer import check_wellformed, read_model
 from converter.importers import marked_cells as cells
 from converter.ir import (
     Array,
@@ -34,6 +35,7 @@ from converter.ir import (
     TensorType,
     TfliteOp,
     Value,
+    verify,
 )
 from converter.rules import Rule
 
@@ -46,11 +48,14 @@ def import_tflite(data: bytes, *, source: str, signature: Signature | None = Non
     Raises SourceError if the bytes are no model, ConversionError if a marked op cannot be expressed: a weight
     that is not a constant, a floating-point type other than float32, an option the IR does not know.
     """
-    program = read_model(data, source=source)
+    program = check_wellformed(read_model(data, source=source), source=source)
     if signature is not None and not program.signatures:
         program = replace(program, signatures=(signature,))
-    program = name_boundary(program)
-    return program.map_graphs(lambda graph: _import_graph(graph, source))
+    program = name_boundary(program).map_graphs(lambda graph: _import_graph(graph, source))
+    try:
+        return verify(program, after="import")
+    except InvalidProgramError as error:
+        raise SourceError(f"{source}: malformed model: {error}") from error
 
 
 def name_boundary(program: Program) -> Program:
@@ -95,8 +100,7 @@ def _import_graph(graph: Graph, source: str) -> Graph:
 
 
 def _marked_op(op: TfliteOp, source: str, names: Names) -> Iterator[Op]:
-    spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
-    operands = spec.unpack([_given(value) for value in op.operands])
+    spec, operands = _unpacked(op, source)
     outputs, *final = op.results
     marked = _Marked(
         source,
@@ -108,6 +112,19 @@ def _marked_op(op: TfliteOp, source: str, names: Names) -> Iterator[Op]:
         iter(operands.weights),
     )
     return marked.ops(spec.cell, spec.name, operands.inputs, outputs)
+
+
+def _unpacked(op: TfliteOp, source: str) -> tuple[marker.RecurrenceSpec, marker.Operands[Value]]:
+    """Return the specification of a marked op and its operands. Raises SourceError if it is damaged."""
+    where = f"{source}: malformed model: {op.kind} {op.name!r}"
+    try:
+        spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
+        operands = spec.unpack([op.operand(place) for place in range(len(op.operands))])
+    except (ValueError, LookupError, TypeError, ArithmeticError, struct.error) as error:
+        raise SourceError(f"{where} does not hold a recurrence: {error}") from error
+    if len(op.results) != 1 + spec.cell.state_count:
+        raise SourceError(f"{where} has {len(op.results)} results, expected {1 + spec.cell.state_count}")
+    return spec, operands
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,12 +192,6 @@ class _Marked:
             mask=self.operands.mask,
             masked_output=MaskedOutput(self.spec.mask or MaskedOutput.HELD),
         )
-
-
-def _given(value: Value | None) -> Value:
-    if value is None:
-        raise ValueError("a marked op leaves out an operand that its specification promises")
-    return value
 
 
 def _sequence(x: Value, depth: int, name: str) -> Value:

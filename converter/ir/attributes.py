@@ -75,7 +75,12 @@ def _integers(op: TfliteOp, name: str) -> tuple[int, ...]:
 
 def fused_activation(op: TfliteOp) -> str:
     """Return the name of the activation that ``op`` applies to its result, one of `ACTIVATIONS`."""
-    return ACTIVATIONS[_integer(op, "fusedActivationFunction")]
+    return ACTIVATIONS[activation_number(op)]
+
+
+def activation_number(op: TfliteOp) -> int:
+    """Return the number of the activation in the schema, which may be none that is known here."""
+    return _integer(op, "fusedActivationFunction")
 
 
 def axis(op: TfliteOp) -> int:

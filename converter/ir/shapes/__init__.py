@@ -4,7 +4,7 @@ Each rule says what the kernel does when it sizes its results. Sizes are numbers
 What a rule cannot tell of an axis is None, and so is the shape of which it cannot tell the rank.
 """
 
-from converter.ir.shapes.inference import infer_shapes, known_of, result_shapes, sizing
+from converter.ir.shapes.inference import infer_shapes, known_of, operands_fit, result_shapes, sizing
 from converter.ir.shapes.known import Known
 
-__all__ = ["Known", "infer_shapes", "known_of", "result_shapes", "sizing"]
+__all__ = ["Known", "infer_shapes", "known_of", "operands_fit", "result_shapes", "sizing"]

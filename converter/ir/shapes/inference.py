@@ -43,6 +43,24 @@ def infer_shapes(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape
     return shapes if len(shapes) == len(op.results) else nothing
 
 
+def operands_fit(op: TfliteOp) -> bool:
+    """Return False if it is known that the operands of ``op`` do not fit together, or that it has no such axis."""
+    positions = sizing(op)
+    known = [known_of(value, sizes=place in positions) for place, value in enumerate(op.operands)]
+    rule = _rule(op)
+    if rule is None or not all(_is_settled(value, place in positions) for place, value in enumerate(op.operands)):
+        return True
+    try:
+        rule(op, known)
+    except (ValueError, LookupError):
+        return False
+    return True
+
+
+def _is_settled(value: Value | None, is_sizing: bool) -> bool:
+    return value is None or (value.type.is_static and (value.is_constant or not is_sizing))
+
+
 def sizing(op: TfliteOp) -> Sequence[int]:
     """Return the positions of the operands whose content decides the shapes of the results."""
     return (0,) if has(op, Trait.RANDOM) else facts(op).sized_by or ()
