@@ -45,7 +45,7 @@ def _judge(program: Program, model: Path, target: Target) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for rejection in rejections:
         console.print(str(rejection), markup=False)
-    count = f"{len(rejections)} reason{'s' if len(rejections) > 1 else ''} against it"
-    verdict = count if rejections else "nothing speaks against it"
+    count = f"incompatible: {len(rejections)} reason{'s' if len(rejections) > 1 else ''}"
+    verdict = count if rejections else "compatible"
     console.print(f"{model} on {target.value}: {verdict}", markup=False)
     sys.exit(DIFFERENCE if rejections else 0)
