@@ -68,7 +68,7 @@ class Rule(str, Enum):
         "A loop over sequences is converted if it counts its steps from 0 by 1 up to a limit that does not "
         "change, and reads and writes its sequences at the counter. This one ends on a computed condition, "
         "nests another loop or branch around its lists, or reads and writes in another order. The lists of "
-        "tensors that TensorFlow keeps in such loops are no builtin ops of TFLite.",
+        "tensors that TensorFlow keeps in such loops are not builtin ops of TFLite.",
         "Write the loop in that form, or use dynamic_rnn. If the batch and time dimensions of the inputs are "
         "fixed, TFLiteConverter can lower the lists itself, whatever the loop does: see input_shapes.",
     )
