@@ -32,7 +32,7 @@ from converter.recognition.cells import Found
 from converter.recognition.components import Component, depth
 from converter.recognition.dataflow import Flow
 from converter.recognition.forms import Form, Kind, Leaf, Monomial
-from converter.recognition.peel import Peel
+from converter.recognition.unmask import Unmasked
 
 
 class NoPlanError(Exception):
@@ -43,7 +43,7 @@ class NoPlanError(Exception):
 class Step:
     """A scan's step, understood: without its lengths, as forms, and as cells in the order in which they run."""
 
-    peel: Peel
+    unmasked: Unmasked
     flow: Flow
     cells: tuple[Found, ...]
 
@@ -169,14 +169,14 @@ class _Planner:
         return (None,)
 
     def _output(self, component: Component, x: Value, cell: Cell) -> Value:
-        for place, value in enumerate(self._step.peel.outputs):
+        for place, value in enumerate(self._step.unmasked.outputs):
             if value is component.value:
                 return self._scan.outputs[place]
         leading = (None, None) if x.type.shape is None else x.type.shape[:2]
         return Value(self._emitter.name("output"), TensorType(DType.FLOAT32, (*leading, cell.output_size)))
 
     def _lengths(self) -> Value | None:
-        lengths = self._step.peel.lengths
+        lengths = self._step.unmasked.lengths
         if lengths is None:
             return None
         given = self._invariants.get(lengths, lengths)
@@ -220,21 +220,21 @@ class _Planner:
     def _write_outputs(self) -> None:
         made = {result for op in self._emitter.ops for result in op.results}
         pending = [place for place, output in enumerate(self._scan.outputs) if output not in made]
-        peeled = [place for place in pending if self._is_peeled(place)]
-        for place in peeled:
+        padded = [place for place in pending if self._is_zero_padded(place)]
+        for place in padded:
             self._write_padded(place)
-        rest = [place for place in pending if place not in peeled]
+        rest = [place for place in pending if place not in padded]
         if rest:
             values = [self._inside.elements[place] for place in rest]
             self._map(values, [self._scan.outputs[place] for place in rest], steps=self._steps())
 
-    def _is_peeled(self, place: int) -> bool:
+    def _is_zero_padded(self, place: int) -> bool:
         """Whether an output is zero where its row has ended, and else a vector that does not know of lengths."""
-        value = self._step.peel.outputs[place]
-        return self._step.peel.lengths is not None and value is not None and depth(value) is not None
+        value = self._step.unmasked.outputs[place]
+        return self._step.unmasked.lengths is not None and value is not None and depth(value) is not None
 
     def _write_padded(self, place: int) -> None:
-        value, lengths = self._step.peel.outputs[place], self._lengths()
+        value, lengths = self._step.unmasked.outputs[place], self._lengths()
         if value is None or lengths is None:
             raise ValueError(f"output {place} of {self._scan.name} has no padding")
         zero_padding(
@@ -243,7 +243,7 @@ class _Planner:
 
     def _steps(self) -> Value | None:
         """Return the steps after which outputs are zero; None if every step is run, as it is without lengths."""
-        return None if self._step.peel.lengths is None else self._scan.steps
+        return None if self._step.unmasked.lengths is None else self._scan.steps
 
     def _map(
         self, values: Sequence[Value], into: Sequence[Value], *, steps: Value | None = None

@@ -11,8 +11,8 @@ from converter.recognition.cells import find_cells
 from converter.recognition.components import components_of
 from converter.recognition.confirm import agree, probe
 from converter.recognition.dataflow import flow_of
-from converter.recognition.peel import peel
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
+from converter.recognition.unmask import unmask
 
 
 def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
@@ -24,7 +24,7 @@ def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
         step = _understood(scan, around.producers)
     except NoPlanError as reason:
         return str(reason)
-    lengths = _around(scan, step.peel.lengths)
+    lengths = _around(scan, step.unmasked.lengths)
     if not runs_all(scan, lengths, around):
         return "it does not run every step of its sequences"
     try:
@@ -47,17 +47,17 @@ def _understood(scan: Scan, around: Producers) -> Step:
             raise NoPlanError(
                 f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
             )
-    peeled = peel(scan, around)
-    if isinstance(peeled, str):
-        raise NoPlanError(peeled)
-    components = components_of(scan.body, peeled.states)
+    unmasked = unmask(scan, around)
+    if isinstance(unmasked, str):
+        raise NoPlanError(unmasked)
+    components = components_of(scan.body, unmasked.states)
     if isinstance(components, str):
         raise NoPlanError(components)
     flow = flow_of(scan, components)
     cells = find_cells(flow)
     if isinstance(cells, str):
         raise NoPlanError(cells)
-    return Step(peeled, flow, in_order(cells))
+    return Step(unmasked, flow, in_order(cells))
 
 
 def _around(scan: Scan, value: Value | None) -> Value | None:

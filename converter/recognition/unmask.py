@@ -1,4 +1,4 @@
-"""Lengths, taken off a step: the choice between what the cell computes and what a finished row keeps.
+"""Remove the lengths from a step: the choice between what the cell computes and what a finished row keeps.
 
 ``dynamic_rnn`` writes it once per state, ``SELECT(t >= lengths, old, new)``, and once per output, with zero in the
 place of the old.
@@ -21,7 +21,7 @@ _ALIVE = {"LESS": (0, 1), "GREATER": (1, 0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Peeled:
+class MaskedValue:
     """One value of a step without its lengths: what the cell computes, what a finished row has, and the lengths.
 
     Without lengths ``kept`` and ``lengths`` are None.
@@ -33,7 +33,7 @@ class Peeled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Peel:
+class Unmasked:
     """A step whose lengths are known: its states and outputs, and the lengths [B] as its body names them."""
 
     states: tuple[Value, ...]
@@ -41,7 +41,7 @@ class Peel:
     lengths: Value | None
 
 
-def peel(scan: Scan, around: Producers) -> Peel | str:
+def unmask(scan: Scan, around: Producers) -> Unmasked | str:
     """Return the step of ``scan`` without its lengths, or the reason why that cannot be told.
 
     An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``around`` are the
@@ -49,36 +49,36 @@ def peel(scan: Scan, around: Producers) -> Peel | str:
     """
     step = scan.step
     producers = scan.body.producers()
-    states = [_peeled(value, step, producers) for value in step.new_states]
-    elements = [_peeled(value, step, producers) for value in step.elements]
+    states = [_masked_value(value, step, producers) for value in step.new_states]
+    elements = [_masked_value(value, step, producers) for value in step.elements]
     lengths = {part.lengths for part in states}
     if len(lengths) > 1:
         return "some of its states are held at the end of a sequence and others are not"
     if not lengths or lengths == {None}:
-        return Peel(step.new_states, step.elements, None)
+        return Unmasked(step.new_states, step.elements, None)
     for index, (part, old) in enumerate(zip(states, step.states, strict=True)):
         if part.kept is not old:
             return f"its state {index} becomes something else than what it was where a sequence has ended"
     (length,) = lengths
     outside = dict(zip(step.invariants, scan.invariants, strict=True))
 
-    def zeroed(part: Peeled) -> bool:
+    def zeroed(part: MaskedValue) -> bool:
         if part.kept is None or part.lengths is not length:
             return False
         return is_zero(part.kept, producers) or is_zero(outside.get(part.kept, part.kept), around)
 
     outputs = tuple(part.new if zeroed(part) else None for part in elements)
-    return Peel(tuple(part.new for part in states), outputs, length)
+    return Unmasked(tuple(part.new for part in states), outputs, length)
 
 
-def _peeled(value: Value, step: ScanStep, producers: Producers) -> Peeled:
+def _masked_value(value: Value, step: ScanStep, producers: Producers) -> MaskedValue:
     producer = made_by(value, producers, "SELECT", "SELECT_V2")
     decided = None if producer is None else _decided(producer.operand(0), step, producers)
     if producer is None or decided is None:
-        return Peeled(value)
+        return MaskedValue(value)
     first, second = producer.operand(1), producer.operand(2)
     lengths, done = decided
-    return Peeled(second, first, lengths) if done else Peeled(first, second, lengths)
+    return MaskedValue(second, first, lengths) if done else MaskedValue(first, second, lengths)
 
 
 def _decided(condition: Value, step: ScanStep, producers: Producers) -> tuple[Value, bool] | None:
