@@ -12,7 +12,7 @@ import numpy as np
 
 from converter.ir import Activation, Array, Cell, Gate, GruCell, LstmCell, Peephole, RnnCell
 from converter.recognition.dataflow import Flow
-from converter.recognition.forms import (
+from converter.recognition.normal_form import (
     ODD_AROUND_A_HALF,
     Applied,
     Atom,

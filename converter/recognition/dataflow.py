@@ -25,7 +25,8 @@ from converter.ir import (
 from converter.ir.evaluate import evaluate_graph
 from converter.ir.kernels import FUSED
 from converter.recognition.components import Component, depth, joins_columns
-from converter.recognition.forms import (
+from converter.recognition.functions import Named, named_functions
+from converter.recognition.normal_form import (
     Algebra,
     Form,
     Kind,
@@ -41,7 +42,6 @@ from converter.recognition.forms import (
     subtract,
     width_of,
 )
-from converter.recognition.functions import Named, named_functions
 
 _PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DType.BOOL})
 """Element types whose constants are the numbers that they hold; those of integers of 8 bits are quantized."""

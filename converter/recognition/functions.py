@@ -16,7 +16,7 @@ from converter.analysis.uses import backward_slice
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, Graph, TfliteOp, Trait, Value, constant, has
 from converter.ir.evaluate import activate, evaluate_graph
-from converter.recognition.forms import Clip, Function
+from converter.recognition.normal_form import Clip, Function
 
 _RANGE = np.concatenate([np.linspace(-8.0, 8.0, 161), [-40.0, -20.0, 20.0, 40.0]])
 _TOLERANCE = 1e-6

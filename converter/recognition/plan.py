@@ -31,7 +31,7 @@ from converter.ir import (
 from converter.recognition.cells import Found
 from converter.recognition.components import Component, depth
 from converter.recognition.dataflow import Flow
-from converter.recognition.forms import Form, Kind, Leaf, Monomial
+from converter.recognition.normal_form import Form, Kind, Leaf, Monomial
 from converter.recognition.unmask import Unmasked
 
 
