@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from converter.ir import Activation, Array, Cell, Gate, GruCell, LstmCell, Peephole, RnnCell
-from converter.recognition.dataflow import Flow
 from converter.recognition.normal_form import (
     ODD_AROUND_A_HALF,
     Applied,
@@ -27,6 +26,7 @@ from converter.recognition.normal_form import (
     split_by,
     unmix,
 )
+from converter.recognition.symbolic_execution import SymbolicStep
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,19 +70,19 @@ class Candidate:
         return Gate(np.concatenate(kernels, axis=1), gate.recurrent, gate.bias)
 
 
-def find_cells(flow: Flow) -> list[Found] | str:
+def find_cells(step: SymbolicStep) -> list[Found] | str:
     """Return the cells that update every component of the states, or why one component has none."""
     found: list[Found] = []
     for finder in (_lstm, _gru, _rnn):
-        for k in range(len(flow.components)):
+        for k in range(len(step.components)):
             taken = {component for cell in found for component in cell.components}
             if k in taken:
                 continue
-            match = finder(flow, k)
+            match = finder(step, k)
             if match is not None and not taken.intersection(match.components):
                 found.append(match)
     taken = {component for cell in found for component in cell.components}
-    for k, component in enumerate(flow.components):
+    for k, component in enumerate(step.components):
         if k not in taken:
             return f"what it makes of its state {component.state} ({component.value.name}) is no known cell's"
     return found
@@ -91,12 +91,12 @@ def find_cells(flow: Flow) -> list[Found] | str:
 # --- reading forms -----------------------------------------------------------------------------------------------
 
 
-def _old(flow: Flow, k: int) -> Atom:
-    return flow.algebra.leaf(Kind.OLD, k, flow.components[k].width)
+def _old(step: SymbolicStep, k: int) -> Atom:
+    return step.algebra.leaf(Kind.OLD, k, step.components[k].width)
 
 
-def _new(flow: Flow, k: int) -> Atom:
-    return flow.algebra.leaf(Kind.NEW, k, flow.components[k].width)
+def _new(step: SymbolicStep, k: int) -> Atom:
+    return step.algebra.leaf(Kind.NEW, k, step.components[k].width)
 
 
 def _applied(atom: Atom | None) -> tuple[Activation, Form] | None:
@@ -135,9 +135,9 @@ def _equal(x: Form, y: Form) -> bool:
     return x.key() == y.key()
 
 
-def _preactivation(flow: Flow, z: Form, h: int, diagonal: Sequence[Atom] = ()) -> Preactivation | None:
+def _preactivation(step: SymbolicStep, z: Form, h: int, diagonal: Sequence[Atom] = ()) -> Preactivation | None:
     """Return the terms of ``z``: ``h`` is the component that is the cell's output, ``diagonal`` its memory."""
-    own = _old(flow, h)
+    own = _old(step, h)
     recurrent = np.zeros((z.width, own.width))
     inputs: dict[Monomial, Array] = {}
     diagonals: dict[Atom, Array] = {}
@@ -147,7 +147,7 @@ def _preactivation(flow: Flow, z: Form, h: int, diagonal: Sequence[Atom] = ()) -
             diagonals[monomial[0]] = weights
             continue
         term = Form(np.zeros(z.width), {monomial: weights})
-        dense = add(dense, flow.algebra.mix(np.eye(z.width), term))
+        dense = add(dense, step.algebra.mix(np.eye(z.width), term))
     for monomial, matrix in dense.mixed.items():
         if monomial == (own,):
             recurrent = recurrent + matrix
@@ -176,13 +176,13 @@ def _candidate(gates: Iterable[tuple[str, Preactivation | None]]) -> Candidate |
 # --- simple RNN --------------------------------------------------------------------------------------------------
 
 
-def _rnn(flow: Flow, k: int) -> Found | None:
+def _rnn(step: SymbolicStep, k: int) -> Found | None:
     """h' = activation(W x + R h + b)."""
-    new = flow.new[k]
+    new = step.new[k]
     if new is None:
         return None
     activation, z = _activated(new)
-    candidate = _candidate([("gate", _preactivation(flow, z, k))])
+    candidate = _candidate([("gate", _preactivation(step, z, k))])
     if candidate is None or _reads_new(candidate, (k,)):
         return None
     return Found(RnnCell(candidate.gate("gate"), activation), (k,), candidate.inputs())
@@ -218,19 +218,19 @@ class _Memory:
     clip: float | None
 
 
-def _lstm(flow: Flow, h: int) -> Found | None:
-    emission = _emission(flow, h)
+def _lstm(step: SymbolicStep, h: int) -> Found | None:
+    emission = _emission(step, h)
     if emission is None or emission.memory == h:
         return None
-    for memory in _memories(flow, emission.memory):
-        found = _assembled(flow, h, emission, memory)
+    for memory in _memories(step, emission.memory):
+        found = _assembled(step, h, emission, memory)
         if found is not None:
             return found
     return None
 
 
-def _emission(flow: Flow, h: int) -> _Emission | None:
-    new = flow.new[h]
+def _emission(step: SymbolicStep, h: int) -> _Emission | None:
+    new = step.new[h]
     if new is None:
         return None
     clip, unclipped = _unclipped(new)
@@ -250,12 +250,12 @@ def _emission(flow: Flow, h: int) -> _Emission | None:
     return None
 
 
-def _memories(flow: Flow, c: int) -> Iterator[_Memory]:
-    new = flow.new[c]
+def _memories(step: SymbolicStep, c: int) -> Iterator[_Memory]:
+    new = step.new[c]
     if new is None:
         return
     clip, total = _unclipped(new)
-    kept, admitted = split_by(total, _old(flow, c))
+    kept, admitted = split_by(total, _old(step, c))
     forget = kept.only_atom()
     forget_gate = _applied(forget)
     if forget is None or forget_gate is None:
@@ -272,9 +272,9 @@ def _memories(flow: Flow, c: int) -> Iterator[_Memory]:
             yield _Memory(forget_gate, input_gate, _activated(candidate), clip)
 
 
-def _assembled(flow: Flow, h: int, emission: _Emission, memory: _Memory) -> Found | None:
+def _assembled(step: SymbolicStep, h: int, emission: _Emission, memory: _Memory) -> Found | None:
     c = emission.memory
-    old, new = _old(flow, c), _new(flow, c)
+    old, new = _old(step, c), _new(step, c)
     named = {
         "input_gate": (memory.input_gate, (old,)),
         "forget_gate": (memory.forget_gate, (old,)),
@@ -286,7 +286,7 @@ def _assembled(flow: Flow, h: int, emission: _Emission, memory: _Memory) -> Foun
     if len(functions) != 1 or memory.cell_gate[0] is not emission.activation:
         return None
     candidate = _candidate(
-        (name, _preactivation(flow, z, h, diagonal)) for name, (_, z, diagonal) in present.items()
+        (name, _preactivation(step, z, h, diagonal)) for name, (_, z, diagonal) in present.items()
     )
     if candidate is None or _reads_new(candidate, (c, h)):
         return None
@@ -320,22 +320,22 @@ def _peephole(candidate: Candidate) -> Peephole | None:
 # --- GRU ---------------------------------------------------------------------------------------------------------
 
 
-def _gru(flow: Flow, h: int) -> Found | None:
+def _gru(step: SymbolicStep, h: int) -> Found | None:
     """h' = u * h + (1 - u) * g, or with u and 1 - u in each other's place."""
-    new = flow.new[h]
+    new = step.new[h]
     if new is None:
         return None
-    before = atom_form(_old(flow, h))
+    before = atom_form(_old(step, h))
     for gate in _gates_in(new):
         update = _applied(gate)
         weighted, rest = split_by(new, gate)
         if update is None:
             continue
         if _equal(add(weighted, rest), before):
-            found = _with_reset(flow, h, update, rest)
+            found = _with_reset(step, h, update, rest)
         elif _equal(rest, before) and update[0] in ODD_AROUND_A_HALF:
             negative = (update[0], scale(update[1], np.full(new.width, -1.0)))
-            found = _with_reset(flow, h, negative, add(weighted, before))
+            found = _with_reset(step, h, negative, add(weighted, before))
         else:
             continue
         if found is not None:
@@ -343,15 +343,15 @@ def _gru(flow: Flow, h: int) -> Found | None:
     return None
 
 
-def _with_reset(flow: Flow, h: int, update: tuple[Activation, Form], candidate: Form) -> Found | None:
+def _with_reset(step: SymbolicStep, h: int, update: tuple[Activation, Form], candidate: Form) -> Found | None:
     activation, z = _activated(candidate)
-    for reset, terms, bias in (*_reset_before(flow, h, z), *_reset_after(flow, h, z)):
+    for reset, terms, bias in (*_reset_before(step, h, z), *_reset_after(step, h, z)):
         if reset[0] is not update[0]:
             continue
         gates = _candidate(
             (
-                ("update", _preactivation(flow, update[1], h)),
-                ("reset", _preactivation(flow, reset[1], h)),
+                ("update", _preactivation(step, update[1], h)),
+                ("reset", _preactivation(step, reset[1], h)),
                 ("candidate", terms),
             )
         )
@@ -365,29 +365,29 @@ def _with_reset(flow: Flow, h: int, update: tuple[Activation, Form], candidate: 
 
 
 def _reset_before(
-    flow: Flow, h: int, z: Form
+    step: SymbolicStep, h: int, z: Form
 ) -> Iterator[tuple[tuple[Activation, Form], Preactivation, Array | None]]:
     """Iterate over readings of z as W x + R (r * h) + b."""
-    own = _old(flow, h)
+    own = _old(step, h)
     for monomial, matrix in z.mixed.items():
         if len(monomial) != 2 or own not in monomial:
             continue
         (gate,) = (atom for atom in monomial if atom is not own)
         reset = _applied(gate)
         others = {other: weights for other, weights in z.mixed.items() if other != monomial}
-        terms = _preactivation(flow, replace(z, mixed=others), h)
+        terms = _preactivation(step, replace(z, mixed=others), h)
         if reset is not None and terms is not None and not terms.recurrent.any():
             yield reset, replace(terms, recurrent=matrix), None
 
 
 def _reset_after(
-    flow: Flow, h: int, z: Form
+    step: SymbolicStep, h: int, z: Form
 ) -> Iterator[tuple[tuple[Activation, Form], Preactivation, Array | None]]:
     """Iterate over readings of z as W x + b + r * (R h + b')."""
     for gate in _gates_in(z):
         remembered, rest = split_by(z, gate)
         reset = _applied(gate)
-        inner, terms = _preactivation(flow, remembered, h), _preactivation(flow, rest, h)
+        inner, terms = _preactivation(step, remembered, h), _preactivation(step, rest, h)
         if reset is None or inner is None or terms is None or inner.inputs or terms.recurrent.any():
             continue
         yield reset, replace(terms, recurrent=inner.recurrent), inner.bias

@@ -30,8 +30,8 @@ from converter.ir import (
 )
 from converter.recognition.cells import Found
 from converter.recognition.components import Component, depth
-from converter.recognition.dataflow import Flow
 from converter.recognition.normal_form import Form, Kind, Leaf, Monomial
+from converter.recognition.symbolic_execution import SymbolicStep
 from converter.recognition.unmask import Unmasked
 
 
@@ -44,7 +44,7 @@ class Step:
     """A scan's step, understood: without its lengths, as forms, and as cells in the order in which they run."""
 
     unmasked: Unmasked
-    flow: Flow
+    symbolic: SymbolicStep
     cells: tuple[Found, ...]
 
 
@@ -98,7 +98,7 @@ class _Planner:
 
     def _recur(self, found: Found, suffix: str) -> None:
         x, cell = self._input(found)
-        components = [self._step.flow.components[k] for k in found.components]
+        components = [self._step.symbolic.components[k] for k in found.components]
         output = self._output(components[-1], x, cell)
         finals = tuple(self._final(component, x) for component in components)
         self._finals.update(zip(found.components, finals, strict=True))
@@ -149,9 +149,9 @@ class _Planner:
         key = Form(np.zeros(width), {monomial: np.ones(width)}).key()
         leaf = monomial[0].definition
         if len(monomial) == 1 and isinstance(leaf, Leaf) and leaf.kind is Kind.NEW:
-            value = self._step.flow.components[leaf.index].value
-        elif key in self._step.flow.spelled:
-            value = self._step.flow.spelled[key]
+            value = self._step.symbolic.components[leaf.index].value
+        elif key in self._step.symbolic.spelled:
+            value = self._step.symbolic.spelled[key]
         else:
             raise NoPlanError("what a cell reads is spread over several values of its step")
         return self._sequence(value)
@@ -209,7 +209,7 @@ class _Planner:
         return Value(self._emitter.name("final_state"), TensorType(DType.FLOAT32, (batch, component.width)))
 
     def _write_states(self) -> None:
-        components = self._step.flow.components
+        components = self._step.symbolic.components
         for index, state in enumerate(self._scan.final_state):
             own = [k for k, component in enumerate(components) if component.state == index]
             if len(own) > 1:
@@ -274,7 +274,7 @@ class _Planner:
         return tuple(into)
 
     def _refuse_states(self, needed: Set[Value]) -> None:
-        for component in self._step.flow.components:
+        for component in self._step.symbolic.components:
             if component.value in needed and component.value not in self._sequences:
                 raise NoPlanError(
                     "it uses the memory of a cell at every step, which is not among the cell's outputs"

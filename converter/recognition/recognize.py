@@ -10,8 +10,8 @@ from converter.ir import Names, Op, Producers, Recurrence, Scan, TfliteOp, Value
 from converter.recognition.cells import find_cells
 from converter.recognition.components import components_of
 from converter.recognition.confirm import agree, probe
-from converter.recognition.dataflow import flow_of
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
+from converter.recognition.symbolic_execution import execute_symbolically
 from converter.recognition.unmask import unmask
 
 
@@ -53,11 +53,11 @@ def _understood(scan: Scan, around: Producers) -> Step:
     components = components_of(scan.body, unmasked.states)
     if isinstance(components, str):
         raise NoPlanError(components)
-    flow = flow_of(scan, components)
-    cells = find_cells(flow)
+    symbolic = execute_symbolically(scan, components)
+    cells = find_cells(symbolic)
     if isinstance(cells, str):
         raise NoPlanError(cells)
-    return Step(unmasked, flow, in_order(cells))
+    return Step(unmasked, symbolic, in_order(cells))
 
 
 def _around(scan: Scan, value: Value | None) -> Value | None:

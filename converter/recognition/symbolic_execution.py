@@ -48,7 +48,7 @@ _PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DTyp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Flow:
+class SymbolicStep:
     """A step as forms: ``new[k]`` is component k after the step, None if no form describes it.
 
     ``spelled`` knows a value of the step for forms by their keys.
@@ -60,12 +60,12 @@ class Flow:
     spelled: Mapping[Hashable, Value]
 
 
-def flow_of(scan: Scan, components: Sequence[Component]) -> Flow:
+def execute_symbolically(scan: Scan, components: Sequence[Component]) -> SymbolicStep:
     """Return the forms of the body of ``scan``, whose ops are all of TFLite."""
-    return _Walk(scan, components).flow()
+    return _Executor(scan, components).run()
 
 
-class _Walk:
+class _Executor:
     """One pass over the ops of a step."""
 
     def __init__(self, scan: Scan, components: Sequence[Component]) -> None:
@@ -93,11 +93,11 @@ class _Walk:
         else:
             self._unexplained(value)
 
-    def flow(self) -> Flow:
+    def run(self) -> SymbolicStep:
         for op in self._ops:
             self._step(op)
         new = tuple(self._definition(component) for component in self._components)
-        return Flow(self.algebra, self._components, new, MappingProxyType(self._spelled))
+        return SymbolicStep(self.algebra, self._components, new, MappingProxyType(self._spelled))
 
     def _definition(self, component: Component) -> Form | None:
         if component.value in self._definitions:
@@ -198,7 +198,7 @@ class _Walk:
         return tuple(self.algebra.apply(named.function, line) for line in lines)
 
 
-_Rule: TypeAlias = Callable[[_Walk, TfliteOp], "Sequence[Vector | None] | None"]
+_Rule: TypeAlias = Callable[[_Executor, TfliteOp], "Sequence[Vector | None] | None"]
 
 
 def _whole(vector: Vector | None) -> Form | None:
@@ -224,12 +224,12 @@ def _split_activations(ops: Sequence[TfliteOp]) -> list[TfliteOp]:
 
 
 def _elementwise(combine: Callable[[Algebra, Form, Form], Form | None]) -> _Rule:
-    def rule(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+    def rule(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
         width = depth(op.results[0])
-        left, right = (walk.vector(operand, width) for operand in op.operands)
+        left, right = (executor.vector(operand, width) for operand in op.operands)
         if left is None or right is None or width is None or {width_of(left), width_of(right)} != {width}:
             return None
-        parts = [combine(walk.algebra, x, y) for x, y in aligned(walk.algebra, [left, right])]
+        parts = [combine(executor.algebra, x, y) for x, y in aligned(executor.algebra, [left, right])]
         known = tuple(part for part in parts if part is not None)
         return [known] if len(known) == len(parts) else None
 
@@ -240,42 +240,44 @@ def _divide(_: Algebra, x: Form, y: Form) -> Form | None:
     return None if y.monomials or not y.bias.all() else scale(x, 1.0 / y.bias)
 
 
-def _negate(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
-    vector = walk.vector(op.operands[0], None)
+def _negate(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
+    vector = executor.vector(op.operands[0], None)
     return None if vector is None else [tuple(scale(part, np.full(part.width, -1.0)) for part in vector)]
 
 
-def _fully_connected(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _fully_connected(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     dense = FullyConnected.of(op)
     if dense.shuffled:
         return None
-    numbers, added = walk.numbers(dense.weights), walk.numbers(dense.bias)
+    numbers, added = executor.numbers(dense.weights), executor.numbers(dense.bias)
     if numbers is None or (dense.bias is not None and added is None):
         return None
-    return _mixed(walk, dense.x, numbers, added)
+    return _mixed(executor, dense.x, numbers, added)
 
 
-def _batch_matmul(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _batch_matmul(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     x, weights = op.operands
-    numbers = walk.numbers(weights)
+    numbers = executor.numbers(weights)
     adjoint_x, adjoint_y = attributes.adjoints(op)
     if numbers is None or numbers.ndim != 2 or adjoint_x:
         return None
-    return _mixed(walk, x, numbers if adjoint_y else numbers.T, None)
+    return _mixed(executor, x, numbers if adjoint_y else numbers.T, None)
 
 
-def _mixed(walk: _Walk, x: Value | None, matrix: Array, bias: Array | None) -> Sequence[Vector | None] | None:
-    vector = walk.vector(x, None)
+def _mixed(
+    executor: _Executor, x: Value | None, matrix: Array, bias: Array | None
+) -> Sequence[Vector | None] | None:
+    vector = executor.vector(x, None)
     if vector is None or width_of(vector) != matrix.shape[1]:
         return None
-    product = mix_vector(walk.algebra, matrix, vector)
+    product = mix_vector(executor.algebra, matrix, vector)
     return [(product if bias is None else add(product, constant_form(bias.reshape(-1))),)]
 
 
-def _concatenation(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _concatenation(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     if not joins_columns(op):
         return None
-    vectors = [walk.vector(operand, _last(operand)) for operand in op.operands]
+    vectors = [executor.vector(operand, _last(operand)) for operand in op.operands]
     known = [vector for vector in vectors if vector is not None]
     return [tuple(part for vector in known for part in vector)] if len(known) == len(vectors) else None
 
@@ -284,55 +286,55 @@ def _last(value: Value | None) -> int | None:
     return None if value is None or not value.type.shape else value.type.shape[-1]
 
 
-def _split(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _split(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     axis, x = op.operands
-    vector = walk.vector(x, None)
-    if vector is None or _scalar(walk, axis) not in (1, -1):
+    vector = executor.vector(x, None)
+    if vector is None or _scalar(executor, axis) not in (1, -1):
         return None
     size = width_of(vector) // len(op.results)
-    return _pieces(walk, vector, [size] * len(op.results))
+    return _pieces(executor, vector, [size] * len(op.results))
 
 
-def _split_v(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _split_v(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     x, sizes, axis = op.operands
-    vector, numbers = walk.vector(x, None), walk.numbers(sizes)
-    if vector is None or numbers is None or _scalar(walk, axis) not in (1, -1):
+    vector, numbers = executor.vector(x, None), executor.numbers(sizes)
+    if vector is None or numbers is None or _scalar(executor, axis) not in (1, -1):
         return None
     known = [int(size) for size in numbers]
     rest = width_of(vector) - sum(size for size in known if size >= 0)
-    return _pieces(walk, vector, [rest if size < 0 else size for size in known])
+    return _pieces(executor, vector, [rest if size < 0 else size for size in known])
 
 
-def _pieces(walk: _Walk, vector: Vector, sizes: Sequence[int]) -> Sequence[Vector | None]:
+def _pieces(executor: _Executor, vector: Vector, sizes: Sequence[int]) -> Sequence[Vector | None]:
     stops = np.cumsum(sizes).tolist()
     pieces = zip([0, *stops], stops, strict=False)
-    return [columns(walk.algebra, vector, start, stop) or None for start, stop in pieces]
+    return [columns(executor.algebra, vector, start, stop) or None for start, stop in pieces]
 
 
-def _scalar(walk: _Walk, value: Value | None) -> int | None:
-    numbers = walk.numbers(value)
+def _scalar(executor: _Executor, value: Value | None) -> int | None:
+    numbers = executor.numbers(value)
     return None if numbers is None or numbers.size != 1 else int(numbers.reshape(()))
 
 
-def _slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _slice(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     x, begin, size = op.operands
-    vector, first, count = walk.vector(x, None), walk.numbers(begin), walk.numbers(size)
+    vector, first, count = executor.vector(x, None), executor.numbers(begin), executor.numbers(size)
     if vector is None or first is None or count is None or first[0] != 0 or count[0] not in (-1, _rows(x)):
         return None
     stop = width_of(vector) if count[1] < 0 else int(first[1] + count[1])
-    return [columns(walk.algebra, vector, int(first[1]), stop) or None]
+    return [columns(executor.algebra, vector, int(first[1]), stop) or None]
 
 
 def _rows(x: Value | None) -> int | None:
     return None if x is None or not x.type.shape else x.type.shape[0]
 
 
-def _strided_slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _strided_slice(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     sliced = StridedSlice.of(op)
     if not sliced.is_plain or sliced.drops(0) or sliced.drops(1):
         return None
-    vector = walk.vector(sliced.x, None)
-    bounds = (walk.numbers(bound) for bound in (sliced.begin, sliced.end, sliced.strides))
+    vector = executor.vector(sliced.x, None)
+    bounds = (executor.numbers(bound) for bound in (sliced.begin, sliced.end, sliced.strides))
     numbers = [known for known in bounds if known is not None and known.size == 2]
     if vector is None or len(numbers) != 3 or depth(op.results[0]) is None:
         return None
@@ -344,15 +346,15 @@ def _strided_slice(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
     first = None if sliced.has_open_begin(1) else int(begin[1])
     last = None if sliced.has_open_end(1) else int(end[1])
     start, stop, _ = slice(first, last).indices(width_of(vector))
-    return [columns(walk.algebra, vector, start, stop) or None]
+    return [columns(executor.algebra, vector, start, stop) or None]
 
 
-def _same(walk: _Walk, op: TfliteOp) -> Sequence[Vector | None] | None:
+def _same(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     """A change of shape that leaves [batch, n] as it is."""
     x, result = op.operands[0], op.results[0]
     if x is None or depth(result) is None or depth(x) != depth(result):
         return None
-    return [walk.vector(x, None)]
+    return [executor.vector(x, None)]
 
 
 _RULES: Mapping[str, _Rule] = MappingProxyType(
