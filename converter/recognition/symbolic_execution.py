@@ -24,8 +24,8 @@ from converter.ir import (
 )
 from converter.ir.evaluate import evaluate_graph
 from converter.ir.kernels import FUSED
+from converter.recognition.activation_matching import Matched, match_activations
 from converter.recognition.components import Component, depth, joins_columns
-from converter.recognition.functions import Named, named_functions
 from converter.recognition.normal_form import (
     Algebra,
     Form,
@@ -80,7 +80,7 @@ class _Executor:
         self._spelled: dict[Hashable, Value] = {}
         self._given = 0
         self._new = {component.value: k for k, component in reversed(list(enumerate(components)))}
-        self._named = named_functions(self._ops, self._new)
+        self._matches = match_activations(self._ops, self._new)
         for value in body.inputs:
             self._enter(value, [k for k, component in enumerate(components) if states[component.state] is value])
 
@@ -177,9 +177,9 @@ class _Executor:
 
     def _results(self, op: TfliteOp) -> Sequence[Vector | None]:
         value = op.results[0] if op.results else None
-        named = None if value is None else self._named.get(value)
-        if named is not None:
-            return [self._apply(named)]
+        matched = None if value is None else self._matches.get(value)
+        if matched is not None:
+            return [self._apply(matched)]
         rule = _RULES.get(op.builtin)
         nothing = [None] * len(op.results)
         if rule is None or fused_activation(op) != "NONE":
@@ -187,15 +187,15 @@ class _Executor:
         found = rule(self, op)
         return nothing if found is None else found
 
-    def _apply(self, named: Named) -> Vector | None:
-        vector = self._vectors.get(named.root)
+    def _apply(self, matched: Matched) -> Vector | None:
+        vector = self._vectors.get(matched.root)
         if vector is None:
             return None
         lines = (
-            add(scale(part, np.full(part.width, named.scale)), constant_form(np.full(part.width, named.shift)))
+            add(scale(part, np.full(part.width, matched.scale)), constant_form(np.full(part.width, matched.shift)))
             for part in vector
         )
-        return tuple(self.algebra.apply(named.function, line) for line in lines)
+        return tuple(self.algebra.apply(matched.function, line) for line in lines)
 
 
 _Rule: TypeAlias = Callable[[_Executor, TfliteOp], "Sequence[Vector | None] | None"]

@@ -33,7 +33,7 @@ Not by -1: 1 - sigmoid(x) is a sum, and cells are told by it.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
+class Matched:
     """A value that is function(scale * root + shift), elementwise."""
 
     function: Function
@@ -42,7 +42,7 @@ class Named:
     shift: float = 0.0
 
 
-def named_functions(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Value, Named]:
+def match_activations(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Value, Matched]:
     """Return every value of ``ops`` that is an activation or a clip of another one, the farthest that is.
 
     No function reaches through ``stops``: values that have a meaning of their own.
@@ -50,7 +50,7 @@ def named_functions(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Val
     stopped = frozenset(stops)
     order = {result: index for index, op in enumerate(ops) for result in op.results}
     roots: dict[Value, frozenset[Value]] = {}
-    named: dict[Value, Named] = {}
+    matches: dict[Value, Matched] = {}
     for op in ops:
         found = _roots(op, roots, stopped)
         if not found:
@@ -58,10 +58,10 @@ def named_functions(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Val
         (value,) = op.results
         roots[value] = found
         farthest_first = sorted(found, key=lambda root: order.get(root, -1))
-        match = next((m for root in farthest_first if (m := _named(value, root, ops)) is not None), None)
+        match = next((m for root in farthest_first if (m := _match(value, root, ops)) is not None), None)
         if match is not None:
-            named[value] = match
-    return named
+            matches[value] = match
+    return matches
 
 
 def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozenset[Value]) -> frozenset[Value]:
@@ -98,7 +98,7 @@ def is_uniform(value: Value) -> bool:
     )
 
 
-def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
+def _match(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Matched | None:
     graph = _between(root, value, ops)
 
     def function(x: Array) -> Array:
@@ -117,7 +117,7 @@ def _named(value: Value, root: Value, ops: Sequence[TfliteOp]) -> Named | None:
             continue
         for scale in _SCALES.get(activation, (1.0,)):
             if _close(seen, activate(activation, scale * _RANGE)):
-                return Named(activation, root, scale)
+                return Matched(activation, root, scale)
     low, high = (float(end) for end in function(np.array([-1e30, 1e30])))
     if not -_UNBOUNDED < low < high < _UNBOUNDED:
         return None
@@ -128,14 +128,14 @@ def _close(x: Array, y: Array) -> bool:
     return bool(np.allclose(x, y, rtol=_TOLERANCE, atol=_TOLERANCE))
 
 
-def _clip(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Named | None:
+def _clip(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Matched | None:
     if low != -high:
         return None
     around = np.concatenate([np.linspace(3 * low, 3 * high, 101), _RANGE])
-    return Named(Clip(low, high), root) if _close(function(around), np.clip(around, low, high)) else None
+    return Matched(Clip(low, high), root) if _close(function(around), np.clip(around, low, high)) else None
 
 
-def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Named | None:
+def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Matched | None:
     """Return the hard sigmoid of a line: Keras 2 has x / 5, Keras 3 has x / 6, and kernels may hold either."""
     if abs(low) > _TOLERANCE or abs(high - 1.0) > _TOLERANCE:
         return None
@@ -147,7 +147,7 @@ def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Arra
     shift = 1.5 - scale * second
     around = np.concatenate([np.linspace(3 * first - 2 * second, 3 * second - 2 * first, 101), _RANGE])
     expected = activate(Activation.HARD_SIGMOID, scale * around + shift)
-    return Named(Activation.HARD_SIGMOID, root, scale, shift) if _close(function(around), expected) else None
+    return Matched(Activation.HARD_SIGMOID, root, scale, shift) if _close(function(around), expected) else None
 
 
 def _where(function: Callable[[Array], Array], level: float) -> float:
