@@ -2,7 +2,7 @@
 
 `unmask` removes the lengths. `symbolic_execution` brings the rest to its `normal_form`, in which activations are
 matched by their values (`activation_matching`). `cells` reads the cells off that form, and `plan` arranges them and what is
-left of the step around them. `confirm` runs the original and the result on random inputs: nothing is trusted
+left of the step around them. `translation_validation` runs the original and the result on random inputs: nothing is trusted
 before.
 """
 

@@ -9,9 +9,9 @@ from converter.analysis.trip_count import runs_all
 from converter.ir import Names, Op, Producers, Recurrence, Scan, TfliteOp, Value, has_effects
 from converter.recognition.cells import find_cells
 from converter.recognition.components import components_of
-from converter.recognition.confirm import agree, probe
 from converter.recognition.plan import NoPlanError, Step, in_float32, in_order, plan
 from converter.recognition.symbolic_execution import execute_symbolically
+from converter.recognition.translation_validation import computes_the_same, with_open_inputs
 from converter.recognition.unmask import unmask
 
 
@@ -28,8 +28,10 @@ def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
     if not runs_all(scan, lengths, around):
         return "it does not run every step of its sequences"
     try:
-        trial = probe(scan)
-        if not agree(trial, plan(trial, step, around.producers, names.copy()), lengths, around.producers):
+        trial = with_open_inputs(scan)
+        if not computes_the_same(
+            trial, plan(trial, step, around.producers, names.copy()), lengths, around.producers
+        ):
             return "what it computes differs from the cells that it looks like"
         return [_rounded(op) for op in plan(scan, step, around.producers, names)]
     except NoPlanError as reason:

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-6
 """Relative to the largest number of a result; constants of the step, such as 1 / 6, are rounded to float32."""
 
 
-def probe(scan: Scan) -> Scan:
+def with_open_inputs(scan: Scan) -> Scan:
     """Return ``scan`` with values in place of its sequences and initial states: constants may be anything too."""
     return replace(
         scan,
@@ -36,7 +36,7 @@ def _open(values: Sequence[Value], name: str) -> tuple[Value, ...]:
     return tuple(Value(f"{name}_{index}", value.type) for index, value in enumerate(values))
 
 
-def agree(scan: Scan, ops: Sequence[Op], lengths: Value | None, around: Producers) -> bool:
+def computes_the_same(scan: Scan, ops: Sequence[Op], lengths: Value | None, around: Producers) -> bool:
     """True if ``ops`` compute what ``scan`` does, for random inputs of several magnitudes.
 
     ``lengths`` is the operand of the scan that holds the lengths of the rows; ``around`` are the producers of the
