@@ -31,7 +31,7 @@ from converter.raising.condition import limits_of
 from converter.raising.lists import ArrayOperand, ListOperand, is_range
 from converter.raising.loop import Loop
 from converter.raising.reads import Read, Reader
-from converter.raising.timing import Timing, timing_of
+from converter.raising.trip_count import EmittedTripCount, emit_trip_count
 from converter.raising.writes import Write, write_of
 
 _OPAQUE = frozenset({DType.RESOURCE, DType.VARIANT})
@@ -87,12 +87,12 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
     counts = [write.count for write in plan.writes if write.count is not None and not write.is_last]
     grows = any(write.count is None for write in plan.writes)
     around = loop.around.extended(emitter.ops)
-    timing = timing_of(
+    trips = emit_trip_count(
         limits.values, counts, tuple(dict.fromkeys(sequences.values())), around, emitter, grows=grows
     )
-    if timing is None:
+    if trips is None:
         return None
-    return _build(plan, timing, sequences, name, emitter)
+    return _build(plan, trips, sequences, name, emitter)
 
 
 def _name(loop: Loop) -> str:
@@ -138,13 +138,13 @@ def _sequence(read: Read, emitter: Emitter) -> Value:
 
 
 def _build(
-    plan: _Plan, timing: Timing, sequences: Mapping[tuple[Value, int], Value], name: str, emitter: Emitter
+    plan: _Plan, trips: EmittedTripCount, sequences: Mapping[tuple[Value, int], Value], name: str, emitter: Emitter
 ) -> Raised | None:
     loop = plan.loop
-    outputs = {write.position: _output(write, plan, timing, emitter) for write in plan.collected}
+    outputs = {write.position: _output(write, plan, trips, emitter) for write in plan.collected}
     body = _Body(plan)
     places = {_key(read): body.slice_of(read) for read in plan.reads}
-    slices = [next(places[key] for key, value in sequences.items() if value is it) for it in timing.sequences]
+    slices = [next(places[key] for key, value in sequences.items() if value is it) for it in trips.sequences]
     made = body.step(slices)
     if made is None:
         return None
@@ -153,17 +153,17 @@ def _build(
     scan = Scan(
         name=name,
         body=step.body(loop.body.name, ops),
-        sequences=timing.sequences,
+        sequences=trips.sequences,
         initial_state=tuple(loop.initial(position) for position in plan.states),
         invariants=tuple(outside[value] for value in step.invariants),
         outputs=tuple(outputs.values()),
         final_state=tuple(loop.op.results[position] for position in plan.states),
-        length=timing.length,
-        steps=timing.steps,
+        length=trips.length,
+        steps=trips.steps,
     )
     emitter.ops.append(scan)
     raised = Raised(emitter.ops)
-    _replace_results(plan, timing, outputs, raised, emitter)
+    _replace_results(plan, trips, outputs, raised, emitter)
     return raised
 
 
@@ -232,11 +232,11 @@ class _Body:
 # --- what stands around the loop ---------------------------------------------------------------------------------
 
 
-def _output(write: Write, plan: _Plan, timing: Timing, emitter: Emitter) -> Value:
+def _output(write: Write, plan: _Plan, trips: EmittedTripCount, emitter: Emitter) -> Value:
     """Return the scan's output for a write; it is called as what the loop gave."""
     element = write.element.type
     rest: Shape | None = element.shape
-    known = TensorType(element.dtype, None if rest is None else (timing.known, *rest))
+    known = TensorType(element.dtype, None if rest is None else (trips.known, *rest))
     if write.is_last:
         return Value(emitter.name("outputs"), known)
     result = plan.loop.op.results[write.position]
@@ -295,7 +295,7 @@ def _start(op: Op) -> StridedSlice | None:
 
 
 def _replace_results(
-    plan: _Plan, timing: Timing, outputs: Mapping[int, Value], raised: Raised, emitter: Emitter
+    plan: _Plan, trips: EmittedTripCount, outputs: Mapping[int, Value], raised: Raised, emitter: Emitter
 ) -> None:
     loop = plan.loop
     for position in plan.invariants:
@@ -310,23 +310,25 @@ def _replace_results(
         result = loop.op.results[write.position]
         if not loop.uses.is_read(result):
             continue
-        whole = _last(write, plan, timing, outputs, emitter) if write.is_last else outputs[write.position]
+        whole = _last(write, plan, trips, outputs, emitter) if write.is_last else outputs[write.position]
         if write.is_tensor:
             raised.other[result] = whole
         for op in _list_readers(result, plan) if not write.is_tensor else ():
             _replace_reader(op, write, whole, plan, raised)
 
 
-def _last(write: Write, plan: _Plan, timing: Timing, outputs: Mapping[int, Value], emitter: Emitter) -> Value:
+def _last(
+    write: Write, plan: _Plan, trips: EmittedTripCount, outputs: Mapping[int, Value], emitter: Emitter
+) -> Value:
     """Return the list of the one element that the last step wrote; zero if no step was run."""
     loop = plan.loop
     position = plan.final_state_of(write.element)
     if position is None:
-        last = emitter.subtract(timing.count(emitter), emitter.integer(1), "last_step")
+        last = emitter.subtract(trips.count(emitter), emitter.integer(1), "last_step")
         return emitter.expand_dims(emitter.gather(outputs[write.position], last, "last"), 0, "lasts")
     state = loop.op.results[position]
-    if not (timing.surely_runs() or is_zero(loop.initial(position), loop.around.producers)):
-        some = emitter.less(emitter.integer(0), timing.count(emitter), "runs")
+    if not (trips.surely_runs() or is_zero(loop.initial(position), loop.around.producers)):
+        some = emitter.less(emitter.integer(0), trips.count(emitter), "runs")
         state = emitter.select(some, state, emitter.zeros_like(state), "last")
     return emitter.expand_dims(state, 0, "lasts")
 

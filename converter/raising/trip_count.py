@@ -16,7 +16,7 @@ from converter.ir.dimensions import Dimension
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Timing:
+class EmittedTripCount:
     """``size`` is the time of the outputs; ``length`` and ``steps`` are a scan's.
 
     ``sequences`` are in the order in which the scan must have them.
@@ -44,7 +44,7 @@ class Timing:
         return self.size if isinstance(self.size, int) else None
 
 
-def timing_of(
+def emit_trip_count(
     limits: Sequence[Value],
     counts: Sequence[Value],
     sequences: Sequence[Value],
@@ -52,8 +52,8 @@ def timing_of(
     emitter: Emitter,
     *,
     grows: bool,
-) -> Timing | None:
-    """Emit the timing of a loop that stays below ``limits``; None if its outputs are of several lengths.
+) -> EmittedTripCount | None:
+    """Emit the trip count of a loop that stays below ``limits``; None if its outputs are of several lengths.
 
     ``counts`` and ``grows`` are as for `trip_count`.
     """
@@ -68,7 +68,7 @@ def timing_of(
     if steps is not None and length is not None and not count.is_bounded:
         steps = emitter.minimum(steps, length)
     ordered = (*timed, *(sequence for sequence in sequences if sequence not in timed))
-    return Timing(size, None if timed else length, steps, ordered)
+    return EmittedTripCount(size, None if timed else length, steps, ordered)
 
 
 def _length(count: TripCount, emitter: Emitter) -> Value:
