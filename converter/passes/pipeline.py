@@ -17,10 +17,10 @@ from converter.passes.dead_code import dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
+from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
 from converter.passes.keep_state import keep_state
 from converter.passes.map_sequences import map_sequences
-from converter.passes.pair_directions import pair_directions
 from converter.passes.raise_loops import raise_loops
 from converter.passes.read_final_state import read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
@@ -97,7 +97,7 @@ def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
         return last_outputs
     return (
         *last_outputs,
-        Pass("pair-directions", lambda program: pair_directions(program, options.target)),
+        Pass("fuse-bidirectional", lambda program: fuse_bidirectional(program, options.target)),
     )
 
 

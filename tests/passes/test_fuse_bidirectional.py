@@ -1,4 +1,4 @@
-"""pair-directions: a fused recurrence and its twin that goes backwards become one op."""
+"""fuse-bidirectional: a fused recurrence and its twin that goes backwards become one op."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from converter.ir import (
     evaluate,
     verify,
 )
-from converter.passes.pair_directions import pair_directions
+from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.targets import Target
 from tests.passes.settled import assert_settled
 from tests.programs import gru_cell, lstm_cell, recurrence, rnn_cell, tensor
@@ -71,8 +71,8 @@ def both(
 
 
 def _paired(program: Program, target: Target = Target.LITERT) -> Program:
-    after = verify(pair_directions(verify(program, after="test"), target), after="pair-directions")
-    assert_settled(lambda paired: pair_directions(paired, target), after)
+    after = verify(fuse_bidirectional(verify(program, after="test"), target), after="fuse-bidirectional")
+    assert_settled(lambda paired: fuse_bidirectional(paired, target), after)
     rng = np.random.default_rng(0)
     given = {"x": rng.standard_normal((TIME, BATCH, DEPTH)), "n": np.array([3, TIME], np.int32)}
     given |= {value.name: rng.standard_normal(value.type.shape or ()) for value in program.main.inputs[2:]}
@@ -137,5 +137,5 @@ def test_directions_of_other_rows_stay_two() -> None:
     (other,) = {op.sequence_length for op in changed.recurrences() if op.go_backwards}
     main = replace(changed.main, inputs=(*changed.main.inputs, other))
     names = replace(changed.signature, inputs=(*changed.signature.inputs, "other"))
-    after = pair_directions(Program((main,), (names,)), Target.LITERT)
+    after = fuse_bidirectional(Program((main,), (names,)), Target.LITERT)
     assert _count(after, Recurrence) == 2

@@ -1,4 +1,4 @@
-"""pair-directions: two fused recurrences over one sequence, of which one goes backwards, become one op.
+"""fuse-bidirectional: two fused recurrences over one sequence, of which one goes backwards, become one op.
 
 ::
 
@@ -35,7 +35,7 @@ from converter.ir import (
 from converter.targets import RULES, Target
 
 
-def pair_directions(program: Program, target: Target) -> Program:
+def fuse_bidirectional(program: Program, target: Target) -> Program:
     """Pair what one bidirectional op of ``target`` computes exactly; everything else stays as it is."""
     return program.map_graphs(lambda graph: _paired(graph, target))
 
