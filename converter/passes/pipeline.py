@@ -19,8 +19,8 @@ from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
-from converter.passes.keep_state import keep_state
 from converter.passes.map_sequences import map_sequences
+from converter.passes.persist_state import persist_state
 from converter.passes.raise_loops import raise_loops
 from converter.passes.read_final_state import read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
@@ -71,7 +71,7 @@ CANONICALIZE = (
 STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
     StatePolicy.STATELESS: (),
     StatePolicy.EXPLICIT: (Pass("expose-state", expose_state, all_given),),
-    StatePolicy.STREAMING: (Pass("keep-state", keep_state, all_given),),
+    StatePolicy.STREAMING: (Pass("persist-state", persist_state, all_given),),
 }
 
 

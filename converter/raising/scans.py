@@ -303,7 +303,7 @@ def _replace_results(
     for position in plan.counters:
         counter = loop.op.results[position]
         if loop.uses.is_read(counter):
-            count = timing.count(emitter)
+            count = trips.count(emitter)
             int32 = counter.type.dtype is DType.INT32
             raised.other[counter] = count if int32 else emitter.cast(count, counter.type.dtype, "count")
     for write in plan.writes:

@@ -1,4 +1,4 @@
-"""keep-state: the streaming policy keeps the states that nobody gives in the model, from one invoke to the next.
+"""persist-state: the streaming policy keeps the states that nobody gives in the model, from one invoke to the next.
 
 Each is a resource variable: read before its recurrence starts, and assigned from the final state. CALL_ONCE runs
 the graph that gives all of them their first values, and the signature ``reset`` runs the same graph again.
@@ -43,7 +43,7 @@ RESET = "reset"
 _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
 
-def keep_state(program: Program) -> Program:
+def persist_state(program: Program) -> Program:
     """Keep the open states of the main graph in resource variables, with a signature ``reset``.
 
     Raises ConversionError if a recurrence cannot continue where the last invoke ended: its batch is unknown, it

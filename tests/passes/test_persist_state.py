@@ -20,7 +20,7 @@ from converter.ir import (
     evaluate,
 )
 from converter.options import ConvertOptions, StatePolicy
-from converter.passes import keep_state
+from converter.passes import persist_state
 from tests.programs import gru_cell, lstm_cell, program, random_inputs, recurrence, rnn_cell, stack, tensor
 from tests.runtimes import QUICK
 from tflite_rnn.runtime import RESET_KEY, Runtime, Stream, StreamError, WorkerPool, compare
@@ -120,7 +120,7 @@ def test_the_signatures_list_the_reset() -> None:
     program = streaming(mixed()).program
     assert [signature.key for signature in program.signatures] == ["serving_default", RESET_KEY]
     assert program.signatures[1].inputs == ()
-    assert keep_state.RESET == RESET_KEY
+    assert persist_state.RESET == RESET_KEY
 
 
 def test_an_unknown_batch_is_refused() -> None:
