@@ -19,7 +19,6 @@ from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
-from converter.passes.map_sequences import map_sequences
 from converter.passes.persist_state import persist_state
 from converter.passes.raise_loops import raise_loops
 from converter.passes.read_final_state import read_final_state
@@ -28,6 +27,7 @@ from converter.passes.refine_shapes import refine_shapes, shapes_refined
 from converter.passes.rename import rename, renamed
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 from converter.passes.trim_scans import scans_trimmed, trim_scans
+from converter.passes.vectorize_scans import vectorize_scans
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
 KEEP_AXES = Pass("keep-axes", keep_axes)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
-MAP_SEQUENCES = Pass("map-sequences", map_sequences)
+VECTORIZE_SCANS = Pass("vectorize-scans", vectorize_scans)
 ABSORB_REVERSALS = Pass("absorb-reversals", absorb_reversals)
 ABSORB_TRANSPOSES = Pass("absorb-transposes", absorb_transposes)
 FOLD_FORGET_BIAS = Pass("fold-forget-bias", fold_forget_bias, forget_biases_folded)
@@ -58,7 +58,7 @@ CANONICALIZE = (
     TRIM_SCANS,  # after RAISE_LOOPS: a loop carries more than is read of it
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
     RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
-    MAP_SEQUENCES,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state
+    VECTORIZE_SCANS,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state
     ABSORB_REVERSALS,  # before ABSORB_TRANSPOSES: a reversal between a transpose and its recurrence would hide it
     ABSORB_TRANSPOSES,
     ABSORB_REVERSALS,  # after ABSORB_TRANSPOSES: TensorFlow 1 reverses before it transposes

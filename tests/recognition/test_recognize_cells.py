@@ -10,8 +10,8 @@ import pytest
 
 from converter.emission.emitter import Emitter
 from converter.ir import Activation, Array, Cell, LstmCell, Program, Recurrence, TfliteOp, Value, evaluate, verify
-from converter.passes.map_sequences import map_sequences
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
+from converter.passes.vectorize_scans import vectorize_scans
 from tests.programs import gru_cell, lstm_cell, rnn_cell, tensor
 from tests.recognition.spelled_steps import Spelling, replaced, spelled
 
@@ -111,7 +111,7 @@ def test_a_dense_layer_on_the_output_leaves_the_loop() -> None:
 
     for lengths in (None, "done"):
         program = spelled([lstm_cell()], Spelling(lengths=lengths), around=dense)
-        after = verify(map_sequences(_recognized(program, [lstm_cell()])), after="map-sequences")
+        after = verify(vectorize_scans(_recognized(program, [lstm_cell()])), after="vectorize-scans")
         assert not list(after.scans())
         _same(program, after)
 

@@ -1,4 +1,4 @@
-"""map-sequences: scans without states whose ops compute all steps at once become those ops.
+"""vectorize-scans: scans without states whose ops compute all steps at once become those ops.
 
 What recognised cells leave of a step, such as a residual connection or a dense layer on its output, has no state:
 as ops over whole sequences it needs no loop, and stops no fused op beside it.
@@ -14,7 +14,7 @@ from converter.emission.hoisting import hoist
 from converter.ir import Graph, Names, Op, Program, Scan, TfliteOp, Value
 
 
-def map_sequences(program: Program) -> Program:
+def vectorize_scans(program: Program) -> Program:
     """Replace each scan that has no state by ops over whole sequences, where each of its ops allows it."""
     return program.map_graphs(_map_in)
 
