@@ -1,4 +1,4 @@
-"""persist-state: the streaming policy keeps the states that nobody gives in the model, from one invoke to the next.
+"""persist-state: keep the states that nobody gives in the model, from one invoke to the next (streaming policy).
 
 Each is a resource variable: read before its recurrence starts, and assigned from the final state. CALL_ONCE runs
 the graph that gives all of them their first values, and the signature ``reset`` runs the same graph again.
