@@ -108,7 +108,6 @@ PHRASES = {
 IDENTIFIERS = {
     "told": "source options",
     "UNTOLD": "source options",
-    "pair_directions": "fuse_bidirectional",
     "keep_state": "persist_state",
     "map_sequences": "vectorize_scans",
 }
@@ -124,14 +123,15 @@ FILES = {
     "converter/recognition/functions.py": "activation_matching",
     "converter/recognition/confirm.py": "translation_validation",
     "converter/raising/timing.py": "trip_count",
+    "converter/passes/pair_directions.py": "fuse_bidirectional",
+    "converter/passes/keep_state.py": "persist_state",
+    "converter/passes/map_sequences.py": "vectorize_scans",
 }
 # Still to be said otherwise; take entries out as they are done.
 LATER = frozenset(
     {
         *(r"\ba step of its own\b", r"\bothers for a while\b"),
-        *("told", "pair_directions", "keep_state", "map_sequences"),
-        *PASSES,
-        *FILES,
+        "told",
     }
 )
 
@@ -154,7 +154,8 @@ def test_it_is_said_in_plain_words(phrase: str) -> None:
 
 @pytest.mark.parametrize("name", entries(PASSES))
 def test_a_pass_has_its_new_name(name: str) -> None:
-    assert [name_of(path) for path in DOCUMENTS if name in prose_of(path)] == [], PASSES[name]
+    name_alone = re.compile(rf"(?<!-){name}")  # a flag of the command line may be called like it
+    assert [name_of(path) for path in DOCUMENTS if name_alone.search(prose_of(path))] == [], PASSES[name]
 
 
 @pytest.mark.parametrize("name", entries(IDENTIFIERS))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from converter.raising.timing import Timing, timing_of
 
 from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
 from converter.ir import Array, DType, Graph, Names, Value
 from converter.ir.evaluate import evaluate_graph
-from converter.raising.timing import Timing, timing_of
 from tests.programs import tensor
 
 X, Y = tensor("x", None, None, 3), tensor("y", None, None, 3)
