@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from converter.raising.timing import Timing, timing_of
 
 from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
 from converter.ir import Array, DType, Graph, Names, Value
 from converter.ir.evaluate import evaluate_graph
+from converter.raising.trip_count import EmittedTripCount, emit_trip_count
 from tests.programs import tensor
 
 X, Y = tensor("x", None, None, 3), tensor("y", None, None, 3)
@@ -20,18 +20,18 @@ def _emitter() -> Emitter:
     return Emitter("m", Names(["x", "y", "n", "m"]))
 
 
-def _timing(
+def _trip_count(
     emitter: Emitter,
     limits: list[Value],
     counts: list[Value] | None = None,
     sequences: tuple[Value, ...] = (),
     *,
     grows: bool = False,
-) -> Timing:
+) -> EmittedTripCount:
     around = Dimensions.of(emitter.ops)
-    timing = timing_of(limits, counts or [], sequences, around, emitter, grows=grows)
-    assert timing is not None
-    return timing
+    trips = emit_trip_count(limits, counts or [], sequences, around, emitter, grows=grows)
+    assert trips is not None
+    return trips
 
 
 def _value(value: Value | None, emitter: Emitter, *, n: int, m: int = 0) -> int:
@@ -44,39 +44,39 @@ def _value(value: Value | None, emitter: Emitter, *, n: int, m: int = 0) -> int:
 
 def test_a_loop_over_a_whole_sequence_has_neither_length_nor_steps() -> None:
     emitter = _emitter()
-    timing = _timing(emitter, [emitter.dimension(Y, 0)], sequences=(X, Y))
-    assert (timing.length, timing.steps, timing.sequences) == (None, None, (Y, X))
-    assert _value(timing.count(emitter), emitter, n=0) == 6
+    trips = _trip_count(emitter, [emitter.dimension(Y, 0)], sequences=(X, Y))
+    assert (trips.length, trips.steps, trips.sequences) == (None, None, (Y, X))
+    assert _value(trips.count(emitter), emitter, n=0) == 6
 
 
 @pytest.mark.parametrize("n", [0, 3, 9])
 def test_a_limit_of_an_output_that_is_made_before_is_the_number_of_steps(n: int) -> None:
     emitter = _emitter()
-    timing = _timing(emitter, [N], [emitter.dimension(X, 0)], (X,))
-    assert timing.length is None
-    assert _value(timing.steps, emitter, n=n) == min(n, 5)
-    assert _value(timing.count(emitter), emitter, n=-n) == 0
+    trips = _trip_count(emitter, [N], [emitter.dimension(X, 0)], (X,))
+    assert trips.length is None
+    assert _value(trips.steps, emitter, n=n) == min(n, 5)
+    assert _value(trips.count(emitter), emitter, n=-n) == 0
 
 
 def test_outputs_that_grow_are_as_long_as_the_least_limit() -> None:
     emitter = _emitter()
-    timing = _timing(emitter, [N, M], sequences=(X,), grows=True)
-    assert timing.steps is None
-    assert _value(timing.length, emitter, n=4, m=3) == 3
-    assert timing.length is not None
-    assert timing.length.type.dtype is DType.INT32
+    trips = _trip_count(emitter, [N, M], sequences=(X,), grows=True)
+    assert trips.steps is None
+    assert _value(trips.length, emitter, n=4, m=3) == 3
+    assert trips.length is not None
+    assert trips.length.type.dtype is DType.INT32
 
 
 def test_a_length_that_is_computed_is_held_by_the_scalar_that_there_is() -> None:
     emitter = _emitter()
-    timing = _timing(emitter, [N], [N])
-    assert (timing.length, timing.steps) == (N, None)
+    trips = _trip_count(emitter, [N], [N])
+    assert (trips.length, trips.steps) == (N, None)
 
 
 def test_what_is_known_of_a_loop_of_constant_limits() -> None:
     emitter = _emitter()
-    timing = _timing(emitter, [emitter.integer(4)], [emitter.integer(7)])
-    assert (timing.known, timing.surely_runs()) == (7, True)
-    assert _value(timing.length, emitter, n=0) == 7
-    assert _value(timing.steps, emitter, n=0) == 4
-    assert not _timing(emitter, [N], [emitter.integer(7)]).surely_runs()
+    trips = _trip_count(emitter, [emitter.integer(4)], [emitter.integer(7)])
+    assert (trips.known, trips.surely_runs()) == (7, True)
+    assert _value(trips.length, emitter, n=0) == 7
+    assert _value(trips.steps, emitter, n=0) == 4
+    assert not _trip_count(emitter, [N], [emitter.integer(7)]).surely_runs()
