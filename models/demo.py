@@ -129,7 +129,7 @@ def _check(converted: Any, embed: Any, say: Say) -> ParityReport:
 
     say("TensorFlow")
     inputs = chars2vec.example_inputs(np.random.default_rng(0))
-    return rnn.check(converted, embed, cases=inputs, invokes=INVOKES, progress=progress)
+    return rnn.check(converted, embed, inputs=inputs, invokes=INVOKES, progress=progress)
 
 
 def _embed_all(path: Path, words: Sequence[str], queries: Sequence[str]) -> tuple[Array, dict[str, Array]]:

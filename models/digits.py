@@ -335,7 +335,7 @@ def _check(converted: Any, classify: Any, pool: WorkerPool, say: Say) -> ParityR
         say(f"{runtime}, {done} of {total} inputs")
 
     inputs = example_inputs(np.random.default_rng(SEED))
-    return rnn.check(converted, classify, cases=inputs, invokes=INVOKES, pool=pool, progress=progress)
+    return rnn.check(converted, classify, inputs=inputs, invokes=INVOKES, pool=pool, progress=progress)
 
 
 def _read(classify: Any, path: Path, images: Array, pool: WorkerPool) -> Reading:

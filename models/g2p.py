@@ -351,7 +351,7 @@ def _check(converted: Mapping[str, Any], network: Network, pool: WorkerPool, say
     inputs = example_inputs(np.random.default_rng(0))
     return {
         name: rnn.check(
-            converted[name], function, cases=inputs[name], invokes=INVOKES, pool=pool, progress=progress
+            converted[name], function, inputs=inputs[name], invokes=INVOKES, pool=pool, progress=progress
         )
         for name, function in network.functions.items()
     }

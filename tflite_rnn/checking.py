@@ -40,7 +40,7 @@ def check(
     model: Converted | bytes | str | os.PathLike[str],
     source: Any,
     *,
-    cases: Sequence[Mapping[str, Array]] | None = None,
+    inputs: Sequence[Mapping[str, Array]] | None = None,
     runtimes: Sequence[Runtime] | None = None,
     invokes: int = 3,
     atol: float = 1e-5,
@@ -57,7 +57,7 @@ def check(
         source: the reference: anything that `convert` takes, or a function from a mapping of input names to arrays
             to a mapping of output names to arrays. Of a `FrozenGraph` without ``inputs`` and ``outputs`` those are
             taken that the model has. A ``.tflite`` runs on an interpreter, and needs no TensorFlow.
-        cases: the inputs to try, each a mapping from input names to arrays; by default random ones in several
+        inputs: the inputs to try, each a mapping from input names to arrays; by default random ones in several
             batch and time sizes.
         runtimes: the runtimes to try; by default every installed one, with and without its delegate.
         invokes: how often each case is run in a row; the answers must be equal bit for bit.
@@ -85,7 +85,7 @@ def check(
         return compare(
             content,
             reference,
-            _example_cases(program, seed) if cases is None else cases,
+            _example_cases(program, seed) if inputs is None else inputs,
             runtimes=runtimes,
             invokes=invokes,
             atol=atol,

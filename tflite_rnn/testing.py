@@ -16,7 +16,7 @@ def assert_parity(
     model: Converted | bytes | str | os.PathLike[str],
     source: Any,
     *,
-    cases: Sequence[Mapping[str, Array]] | None = None,
+    inputs: Sequence[Mapping[str, Array]] | None = None,
     runtimes: Sequence[Runtime] | None = None,
     invokes: int = 3,
     atol: float = 1e-5,
@@ -33,7 +33,9 @@ def assert_parity(
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
     __tracebackhide__ = True
-    report = check(model, source, cases=cases, runtimes=runtimes, invokes=invokes, atol=atol, rtol=rtol, pool=pool)
+    report = check(
+        model, source, inputs=inputs, runtimes=runtimes, invokes=invokes, atol=atol, rtol=rtol, pool=pool
+    )
     if not report.ok:
         raise AssertionError(f"the model and its reference disagree\n{report}")
     return report

@@ -155,7 +155,7 @@ def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:
 def test_check_refuses_inputs_that_are_no_archive(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "inputs.npz"
     broken.write_bytes(b"no archive")
-    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--cases", broken)
+    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--inputs", broken)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_convert_then_check(saved_models: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
     inputs = tmp_path / "inputs.npz"
     np.savez(inputs, x=np.ones((4, 2, 3), np.float32))
-    chosen = ("--runtime", "ai-edge-litert", "--cases", inputs)
+    chosen = ("--runtime", "ai-edge-litert", "--inputs", inputs)
     agreed = run("check", out, "--against", saved_models / "good", *chosen)
     assert agreed.exit_code == 0, agreed.output
     assert "PASS: 2 of 2 rows ok" in agreed.output

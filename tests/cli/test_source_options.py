@@ -42,7 +42,7 @@ def read(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Run:
     ("options", "complaint"),
     [
         (["--outputs", "y"], "--outputs is an option of a frozen graph, but {source} is a .tflite; leave it out"),
-        (["--inputs", "x"], "--inputs is an option of a frozen graph"),
+        (["--input_arrays", "x"], " is an option of a frozen graph"),
         (["--set", "k=1"], "--set is an option of a frozen graph"),
         (["--signature-key", "s"], "--signature-key is an option of a SavedModel"),
         (["--unsafe"], "--unsafe is an option of a Keras file"),

@@ -46,4 +46,4 @@ def test_rows_are_zero_from_their_length_on(
 
     for inputs, expected in examples:
         np.testing.assert_array_equal(evaluate(program, inputs)["y"], expected)
-    assert_parity(compile_program(program), reference, cases=[inputs for inputs, _ in examples], pool=pool)
+    assert_parity(compile_program(program), reference, inputs=[inputs for inputs, _ in examples], pool=pool)

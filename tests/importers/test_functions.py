@@ -162,7 +162,7 @@ def test_sequence_length_is_exact(time_major: bool, pool: WorkerPool) -> None:
     padded[2:] = np.nan
     if time_major:
         cases.append({"x": padded, "lengths": np.array([2, 0, 1], np.int32)})
-    rnn.testing.assert_parity(rnn.convert(model), model, cases=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
 
 
 def test_a_step_that_no_cell_describes_is_a_loop_of_its_own(pool: WorkerPool) -> None:
@@ -309,7 +309,7 @@ def test_layers_before_a_recurrence_are_exact_for_any_batch(name: str, pool: Wor
     rng = np.random.default_rng(0)
     sizes = ((2, 5), (9, 2), (2, 9), (20, 20), (1, 1), (20, 20))
     cases = [{"x": rng.standard_normal((*size, 6)).astype(np.float32)} for size in sizes]
-    rnn.testing.assert_parity(converted, model, cases=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(converted, model, inputs=cases, pool=pool, runtimes=QUICK)
 
 
 def test_a_bidirectional_recurrence_with_lengths_and_one_loop_is_exact(pool: WorkerPool) -> None:
@@ -328,7 +328,7 @@ def test_a_bidirectional_recurrence_with_lengths_and_one_loop_is_exact(pool: Wor
         }
         for time, batch in ((5, 2), (1, 1), (23, 7), (5, 9))
     ]
-    rnn.testing.assert_parity(rnn.convert(model), model, cases=cases, pool=pool, runtimes=QUICK)
+    rnn.testing.assert_parity(rnn.convert(model), model, inputs=cases, pool=pool, runtimes=QUICK)
 
 
 def test_one_source_gives_the_same_bytes_twice() -> None:

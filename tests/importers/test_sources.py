@@ -40,7 +40,7 @@ def test_a_frozen_graph_is_converted_with_its_own_names(graph: Path, pool: Worke
         {"x": rng.standard_normal((2, 6, DEPTH)).astype(np.float32), "n": np.array(lengths, np.int32)}
         for lengths in ([6, 2], [3, 1])
     ]
-    report = rnn.check(converted, source, cases=cases, invokes=2, pool=pool, runtimes=QUICK)
+    report = rnn.check(converted, source, inputs=cases, invokes=2, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
 
 
@@ -114,7 +114,7 @@ def test_the_loops_of_a_tflite_are_raised_and_lowered_anew(
     (name,) = converted.program.signature.inputs
     x = np.random.default_rng(0).standard_normal((2, 7, DEPTH)).astype(np.float32)
     reference = path if batch else lambda inputs: {"output_0": np.asarray(model(inputs[name]))}
-    report = rnn.check(converted, reference, cases=[{name: x}], invokes=2, pool=pool, runtimes=QUICK)
+    report = rnn.check(converted, reference, inputs=[{name: x}], invokes=2, pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
 
 
@@ -137,7 +137,7 @@ def test_open_sizes_of_a_tflite_can_be_fixed_for_a_target_that_needs_them(pool: 
     report = rnn.check(
         converted,
         lambda inputs: {output: np.asarray(model(inputs[name]))},
-        cases=[{name: x}],
+        inputs=[{name: x}],
         pool=pool,
         runtimes=[Runtime(MICRO)],
     )

@@ -36,5 +36,5 @@ def test_the_file_computes_what_the_network_computes(converted: Any, embed: Any)
         for case in chars2vec.example_inputs(np.random.default_rng(11))
         if case["chars"].shape[0] in (1, 2, 9, 20)
     ]
-    report = rnn.check(converted, embed, cases=cases, invokes=3)
+    report = rnn.check(converted, embed, inputs=cases, invokes=3)
     assert report.ok, str(report)

@@ -63,7 +63,7 @@ def test_random_characters_and_states_give_the_same_probabilities(
         state = rng.uniform(-1, 1, (1, batch, sum(cutkum.UNITS))).astype(np.float32)
         lengths = rng.integers(0, time + 1, batch).astype(np.int32)
         cases.append({cutkum.INPUTS: characters, cutkum.LENGTHS: lengths, cutkum.STATE: state})
-    report = rnn.check(converted, original, cases=cases, atol=ATOL, rtol=0, invokes=2, pool=pool)
+    report = rnn.check(converted, original, inputs=cases, atol=ATOL, rtol=0, invokes=2, pool=pool)
     assert report.ok, str(report)
 
 

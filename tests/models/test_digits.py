@@ -85,7 +85,7 @@ def test_the_example_inputs_come_alone_and_in_batches() -> None:
 
 def test_the_file_computes_what_the_network_computes(converted: Any, classify: Any, pool: WorkerPool) -> None:
     inputs = digits.example_inputs(np.random.default_rng(3))
-    report = rnn.check(converted, classify, cases=inputs, invokes=3, pool=pool)
+    report = rnn.check(converted, classify, inputs=inputs, invokes=3, pool=pool)
     assert report.ok, str(report)
 
 

@@ -80,7 +80,7 @@ def test_the_first_worker_converts_what_all_have_trained(workers: Path, pool: Wo
     report = rnn.check(
         workers / "digits.tflite",
         digits.build(network),
-        cases=inputs,
+        inputs=inputs,
         runtimes=[Runtime(AI_EDGE_LITERT)],
         pool=pool,
     )

@@ -170,7 +170,7 @@ def test_the_file_computes_what_the_network_computes(
     name: str, converted: dict[str, Any], network: g2p.Network, pool: WorkerPool
 ) -> None:
     inputs = g2p.example_inputs(np.random.default_rng(3))[name]
-    report = rnn.check(converted[name], network.functions[name], cases=inputs, invokes=3, pool=pool)
+    report = rnn.check(converted[name], network.functions[name], inputs=inputs, invokes=3, pool=pool)
     assert report.ok, str(report)
 
 

@@ -105,7 +105,7 @@ def test_the_file_holds_one_fused_op_per_cell_and_computes_the_same(
     } == fused
     assert not {"WHILE", "CUSTOM"} & set(counts)
     assert QUICK
-    report = rnn.check(converted, function, cases=inputs, runtimes=QUICK, pool=pool)
+    report = rnn.check(converted, function, inputs=inputs, runtimes=QUICK, pool=pool)
     assert report.ok, str(report)
 
 

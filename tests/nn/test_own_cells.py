@@ -117,7 +117,7 @@ def test_its_loop_is_exact_with_unknown_batch_and_time(name, lengths, pool):
     (record,) = converted.report.lowerings
     assert (record.lowering, record.cell.split(" of ")[0]) == ("while", "a step")
     assert converted.report.op_counts["WHILE"] == 3
-    assert_parity(converted, source, cases=cases(depths, lengths=lengths), runtimes=QUICK, pool=pool)
+    assert_parity(converted, source, inputs=cases(depths, lengths=lengths), runtimes=QUICK, pool=pool)
 
 
 @pytest.mark.parametrize("name", CELLS)

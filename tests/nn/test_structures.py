@@ -89,4 +89,4 @@ def test_a_network_is_exact(make, sizes, pool):
     rng = np.random.default_rng(0)
     shapes = [sizes] if sizes[0] else SIZES
     cases = [{"x": rng.normal(size=(*shape, 4)).astype(np.float32)} for shape in shapes]
-    assert_parity(converted, network, cases=cases, runtimes=QUICK, pool=pool)
+    assert_parity(converted, network, inputs=cases, runtimes=QUICK, pool=pool)

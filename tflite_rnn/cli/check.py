@@ -29,7 +29,7 @@ from tflite_rnn.runtime.signature import Array
     type=click.Path(path_type=Path),
     help="The float reference: what the file was converted from, or another .tflite.",
 )
-@source_options
+@source_options("--input-nodes")
 @click.option(
     "--rename",
     metavar="OLD=NEW",
@@ -45,8 +45,8 @@ from tflite_rnn.runtime.signature import Array
     help="A runtime to check on; repeatable. By default every installed interpreter.",
 )
 @click.option(
-    "--cases",
-    "cases_file",
+    "--inputs",
+    "inputs_file",
     metavar="FILE.npz",
     type=click.Path(path_type=Path),
     help="Inputs to try, an array per input name; by default random ones in several sizes.",
@@ -64,7 +64,7 @@ def check_command(
     against: Path,
     rename: Mapping[str, str],
     labels: tuple[str, ...],
-    cases_file: Path | None,
+    inputs_file: Path | None,
     invokes: int,
     atol: float,
     rtol: float,
@@ -79,7 +79,7 @@ def check_command(
       tflite-rnn check model.tflite --against saved_model/
     """
     read_model(read_file(model), source=str(model))
-    cases = None if cases_file is None else [_read_case(cases_file)]
+    inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
     console = Console(highlight=False, soft_wrap=True)
     with console.status(f"checking {model}") as status:
         source = flags.source_at(against)
@@ -90,7 +90,7 @@ def check_command(
         report: ParityReport = tflite_rnn.check(
             model,
             source,
-            cases=cases,
+            inputs=inputs,
             runtimes=[runtime for runtime in (*RUNTIMES, *SPECIAL_RUNTIMES) if runtime.label in labels] or None,
             invokes=invokes,
             atol=atol,
@@ -103,7 +103,7 @@ def check_command(
     sys.exit(0 if report.ok else DIFFERENCE)
 
 
-def _read_case(path: Path) -> Mapping[str, Array]:
+def _read_inputs(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

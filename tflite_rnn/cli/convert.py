@@ -30,7 +30,7 @@ from tflite_rnn.console import quiet_stderr
     type=click.Path(path_type=Path),
     help="The .tflite to write.",
 )
-@source_options
+@source_options("--inputs")
 @click.option(
     "--lowering",
     default=AUTO,

@@ -42,6 +42,7 @@ class SourceFlags:
     constants: Mapping[str, float] = field(default_factory=dict)
     custom_objects: Mapping[str, str] = field(default_factory=dict)
     unsafe: bool = False
+    node_flag: str = "--inputs"
 
     def source_at(self, path: Path) -> AnySource:
         """Return the source at ``path``, which must be there, and make ready what reads it.
@@ -75,7 +76,7 @@ class SourceFlags:
         """Raise OptionError for an option that is about sources of another kind."""
         for flag, given, meant in (
             ("--signature-key", self.signature_key, SAVED_MODEL),
-            ("--inputs", self.inputs, FROZEN_GRAPH),
+            (self.node_flag, self.inputs, FROZEN_GRAPH),
             ("--outputs", self.outputs, FROZEN_GRAPH),
             ("--set", self.constants, FROZEN_GRAPH),
             ("--custom-object", self.custom_objects, KERAS),
@@ -88,18 +89,35 @@ class SourceFlags:
                 )
 
 
-def source_options(command: Callable[..., T]) -> Callable[..., T]:
-    """Give a command the options of a source; it gets them as ``flags``, its first argument."""
+def source_options(node_flag: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Return what gives a command the options of a source; the command gets them as ``flags``, its first argument.
 
-    @wraps(command)
-    def with_flags(**options: Any) -> T:
-        flags = SourceFlags(**{each.name: options.pop(each.name) for each in fields(SourceFlags)})
-        return command(flags, **options)
+    ``node_flag`` names the input nodes of a frozen graph: ``--inputs`` where no other inputs are given.
+    """
 
-    decorated: Callable[..., T] = with_flags
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        @wraps(command)
+        def with_flags(**options: Any) -> T:
+            given = {each.name: options.pop(each.name) for each in fields(SourceFlags) if each.name in options}
+            return command(SourceFlags(node_flag=node_flag, **given), **options)
+
+        decorated: Callable[..., T] = with_flags
+        for option in reversed((*_OPTIONS[:2], _input_nodes(node_flag), *_OPTIONS[2:])):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _input_nodes(flag: str) -> Callable[[Any], Any]:
+    return click.option(
+        flag,
+        "--input_arrays",
+        "inputs",
+        metavar="A,B",
+        callback=names_of,
+        help="Input nodes of a frozen graph; its placeholders by default.",
+    )
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -116,14 +134,6 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--saved_model_signature_key",
         "signature_key",
         help="The signature of a SavedModel; by default serving_default, or its only one.",
-    ),
-    click.option(
-        "--inputs",
-        "--input_arrays",
-        "inputs",
-        metavar="A,B",
-        callback=names_of,
-        help="Input nodes of a frozen graph; its placeholders by default.",
     ),
     click.option(
         "--outputs",
