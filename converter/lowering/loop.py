@@ -1,9 +1,9 @@
 """Loops of builtin ops: whatever no fused op computes, step by step.
 
 The runtimes copy every carried tensor that changes at each iteration, so a loop that carried all outputs would
-cost more per step the longer the sequence is. The steps therefore run in a WHILE that carries a block of `BLOCK`
-outputs, inside a WHILE that writes such blocks into a larger one of about `LARGE` outputs, inside a WHILE that
-writes those into the whole sequence; a short sequence needs fewer of them. What does not change (the projected
+cost more per step the longer the sequence is. The steps therefore run in a WHILE that carries a small block of
+outputs, inside a WHILE that writes such blocks into a larger one, inside a WHILE that writes those into the whole
+sequence; `BlockPlan` says how many of them there are, and of which sizes. What does not change (the projected
 inputs, the lengths) passes through all loops as the same tensor, which is not copied.
 
 Nothing here is a state tensor: state is carried, so every invoke starts anew, and dynamic shapes are harmless.
@@ -11,51 +11,46 @@ Nothing here is a state tensor: state is carried, so every invoke starts anew, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from converter.emission.emitter import Emitter
 from converter.ir import Graph, Names, TensorType, Value, new_op
-
-BLOCK = 20
-"""Steps of the innermost loop: what each of them copies is this many outputs."""
-
-LARGE = 100
-"""Steps of the loop around it, about: what each block copies."""
+from converter.lowering.blocks import BlockPlan
 
 AddGraph: TypeAlias = Callable[[Graph], int]
-Carried: TypeAlias = Mapping[str, Value]
-Body: TypeAlias = Callable[[Emitter, Carried], Carried]
-Step: TypeAlias = Callable[[Emitter, Value, Carried, Sequence[Value]], tuple[Sequence[Value], Sequence[Value]]]
-"""Emits one step: its number, what is kept and the states, to what is added to each output and the new states."""
+Step: TypeAlias = Callable[
+    [Emitter, Value, Sequence[Value], Sequence[Value]], tuple[Sequence[Value], Sequence[Value]]
+]
+"""Emits one time step: its number, what is kept and the states, to elements of the outputs and new states."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collected:
-    """An output of a loop: the type of what each step adds, its dimensions as int32 scalars, and the whole.
+    """An output of a loop: the type of a step's element, its dimensions as int32 scalars, and the whole.
 
-    ``into`` has one axis more than a part, that of time, which comes first.
+    ``into`` has one axis more than an element, that of time, which comes first.
     """
 
-    part: TensorType
+    element: TensorType
     sizes: tuple[Value, ...]
     into: Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """Steps to be run one after another, however that is done.
+    """Time steps to be run one after another, however that is done.
 
-    ``time`` is how many parts each output has and ``end`` how many steps are run, the other parts being zero: both
-    are int32 scalars. ``kept`` is what every step reads and none changes. If ``ends_itself``, steps that are run
-    beyond the end add zeros and keep the states by themselves.
+    ``time`` is how many elements each output has and ``end`` how many steps are run, the other elements being
+    zero: both are int32 scalars. ``kept`` is what every step reads and none changes. If ``ends_itself``, steps
+    that are run beyond the end add zeros and keep the states by themselves.
     """
 
     name: str
     time: Value
     end: Value
-    kept: Carried
+    kept: tuple[Value, ...]
     states: tuple[Value, ...]
     finals: tuple[Value, ...]
     outputs: tuple[Collected, ...]
@@ -63,113 +58,167 @@ class Loop:
     ends_itself: bool = False
 
 
-def emit_loop(loop: Loop, emitter: Emitter, add_graph: AddGraph) -> None:
-    """Emit ``loop`` as nested WHILE ops; ``add_graph`` stores a graph of theirs and returns its number."""
-    nest = _Nest(loop, add_graph)
-    start = {"t": emitter.integer(0), "end": loop.end, **loop.kept, **_numbered("state", loop.states)}
-    if loop.outputs:
-        nest.emit_with_outputs(emitter, start)
-    else:
-        nest.emit_while(emitter, "steps", start, nest.run_step, into=nest.finals)
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """The blocks of an inner loop as the loops around it carry them: their size, and an empty one per output."""
+
+    size: Value
+    empty: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Outputs that a loop carries: how many of them, as an int32 scalar and as a number if that is known."""
+class Carried:
+    """What a WHILE carries from one iteration to the next.
 
-    count: Value
-    known: int | None
+    It runs the time steps from ``t`` to ``end``, int32 scalars. ``kept`` is read and never changed. ``outputs``
+    are filled from the time step ``first`` on, None for 0: a block of each output, or the whole of it. ``inner``
+    is what the loops inside start with, from the innermost outwards; without any, an iteration is one time step.
+    """
+
+    t: Value
+    end: Value
+    kept: tuple[Value, ...]
+    states: tuple[Value, ...]
+    inner: tuple[Blocks, ...] = ()
+    outputs: tuple[Value, ...] = ()
+    first: Value | None = None
+
+    def values(self) -> tuple[Value, ...]:
+        """Return the operands of the WHILE, in their order."""
+        inner = (value for blocks in self.inner for value in (blocks.size, *blocks.empty))
+        first = () if self.first is None else (self.first,)
+        return (self.t, self.end, *self.kept, *self.states, *inner, *self.outputs, *first)
+
+    def names(self) -> tuple[str, ...]:
+        """Return what `values` are called inside the loop."""
+        kept = (value.name.rpartition("/")[2] or "kept" for value in self.kept)
+        states = (f"state_{index}" for index in range(len(self.states)))
+        inner = (
+            name
+            for level, blocks in enumerate(self.inner)
+            for name in (f"rows_{level}", *(f"block_{level}_{k}" for k in range(len(blocks.empty))))
+        )
+        outputs = (f"block_{len(self.inner)}_{k}" for k in range(len(self.outputs)))
+        names = Names()
+        every = ("t", "end", *kept, *states, *inner, *outputs, *(() if self.first is None else ("first",)))
+        return tuple(names.fresh(name) for name in every)
+
+    def mapped(self, function: Callable[[str, Value], Value]) -> Carried:
+        """Return the same with ``function`` applied to the name inside a loop, and the value, of everything."""
+        made = iter([function(name, value) for name, value in zip(self.names(), self.values(), strict=True)])
+
+        def several(values: Sequence[Value]) -> tuple[Value, ...]:
+            return tuple(next(made) for _ in values)
+
+        return Carried(
+            next(made),
+            next(made),
+            several(self.kept),
+            several(self.states),
+            tuple(Blocks(next(made), several(blocks.empty)) for blocks in self.inner),
+            several(self.outputs),
+            None if self.first is None else next(made),
+        )
+
+
+def emit_loop(loop: Loop, emitter: Emitter, add_graph: AddGraph) -> None:
+    """Emit ``loop`` as nested WHILE ops; ``add_graph`` stores a graph of theirs and returns its number."""
+    nest = _Nest(loop, add_graph)
+    start = Carried(emitter.integer(0), loop.end, loop.kept, loop.states)
+    if not loop.outputs:
+        nest.emit_while(emitter, start, finals=loop.finals)
+        return
+    plan = BlockPlan.of(None if loop.time.data is None else int(loop.time.data))
+    *inner, whole = (
+        Blocks(size, tuple(_empty(emitter, output, size, known) for output in loop.outputs))
+        for size, known in zip(plan.emit_sizes(loop.time, emitter), plan.sizes, strict=True)
+    )
+    start = replace(start, inner=tuple(inner), outputs=whole.empty)
+    if plan.is_exact:
+        wholes = tuple(output.into for output in loop.outputs)
+        nest.emit_while(emitter, start, finals=loop.finals, outputs=wholes)
+        return
+    after = nest.emit_while(emitter, start, finals=loop.finals)
+    # A computed count would make the outputs dynamic even where all shapes are known.
+    count = emitter.pack([loop.time], "time") if plan.time is None else emitter.integers(plan.time)
+    for padded, output in zip(after.outputs, loop.outputs, strict=True):
+        emitter.first(padded, count, output.into)
 
 
 class _Nest:
-    """The loops of one `Loop`, from the innermost, of number 0, outwards."""
+    """The loops of one `Loop`, one inside the other."""
 
     def __init__(self, loop: Loop, add_graph: AddGraph) -> None:
         self._loop = loop
         self._add_graph = add_graph
-        self.finals: dict[str, Value] = _numbered("state", loop.finals)
 
-    def emit_with_outputs(self, emitter: Emitter, start: dict[str, Value]) -> None:
-        """Emit all loops, and what cuts the outputs to their length."""
-        *blocks, whole = _rows(emitter, self._loop.time)
-        for level, rows in enumerate(blocks):
-            start[f"rows_{level}"] = rows.count
-            start |= {_block(level, k): _empty(emitter, out, rows) for k, out in enumerate(self._loop.outputs)}
-        top = len(blocks)
-        start |= {_block(top, k): _empty(emitter, out, whole) for k, out in enumerate(self._loop.outputs)}
-        time = _number(self._loop.time)
-        is_exact = time is not None and whole.known == time
-        into = self.finals | (
-            {_block(top, k): out.into for k, out in enumerate(self._loop.outputs)} if is_exact else {}
-        )
-        name = "blocks" if top else "steps"
-        after = self.emit_while(emitter, name, start, self._body(top), into=into)
-        if is_exact:
-            return
-        # A computed count would make the outputs dynamic even where all shapes are known.
-        count = emitter.pack([self._loop.time], "time") if time is None else emitter.integers(time)
-        for k, out in enumerate(self._loop.outputs):
-            emitter.first(after[_block(top, k)], count, out.into)
+    def _run_step(self, emitter: Emitter, at: Carried) -> Carried:
+        """Emit one time step: the body of the innermost loop."""
+        elements, states = self._loop.step(emitter, at.t, at.kept, at.states)
+        rows = [emitter.expand_dims(element, 0, "row") for element in elements]
+        after = emitter.add(at.t, emitter.integer(1), "next")
+        return replace(at, t=after, states=tuple(states), outputs=_written(emitter, at, rows))
 
-    def _body(self, level: int) -> Body:
-        return self.run_step if level == 0 else lambda emitter, at: self._run_block(level, emitter, at)
-
-    def run_step(self, emitter: Emitter, at: Carried) -> Carried:
-        """Emit one step: the body of the innermost loop."""
-        states = [at[name] for name in self.finals]
-        parts, new = self._loop.step(emitter, at["t"], {name: at[name] for name in self._loop.kept}, states)
-        rows = [emitter.expand_dims(part, 0, "row") for part in parts]
-        updates = {"t": emitter.add(at["t"], emitter.integer(1), "next")}
-        return updates | self._written(0, emitter, at, rows) | dict(zip(self.finals, new, strict=True))
-
-    def _run_block(self, level: int, emitter: Emitter, at: Carried) -> Carried:
-        """Emit the loop of number ``level - 1``, from an empty block, and what puts the block in its place."""
-        inner = level - 1
-        beyond = emitter.add(at["t"], at[f"rows_{inner}"], "beyond")
-        of_this = {_block(level, k) for k in range(len(self._loop.outputs))} | {f"rows_{inner}"}
-        start = {name: value for name, value in at.items() if name not in of_this}
-        start |= {"first": at["t"], "end": emitter.minimum(beyond, at["end"], "block_end")}
-        after = self.emit_while(emitter, "blocks" if inner else "steps", start, self._body(inner))
-        blocks = [after[_block(inner, k)] for k in range(len(self._loop.outputs))]
-        return (
-            {"t": beyond} | self._written(level, emitter, at, blocks) | {name: after[name] for name in self.finals}
-        )
-
-    def _written(self, level: int, emitter: Emitter, at: Carried, blocks: Sequence[Value]) -> dict[str, Value]:
-        """Emit what writes outputs, one block of each, into the larger blocks that loop ``level`` carries."""
-        if not blocks:
-            return {}
-        place = emitter.subtract(at["t"], at["first"], "place") if "first" in at else at["t"]
-        return {
-            _block(level, k): emitter.update_slice(at[_block(level, k)], block, place, "written")
-            for k, block in enumerate(blocks)
-        }
+    def _run_block(self, emitter: Emitter, at: Carried) -> Carried:
+        """Emit the loop directly inside, from empty blocks, and what puts its blocks in their places."""
+        *deeper, blocks = at.inner
+        beyond = emitter.add(at.t, blocks.size, "beyond")
+        end = emitter.minimum(beyond, at.end, "block_end")
+        start = replace(at, end=end, inner=tuple(deeper), outputs=blocks.empty, first=at.t)
+        after = self.emit_while(emitter, start)
+        return replace(at, t=beyond, states=after.states, outputs=_written(emitter, at, after.outputs))
 
     def emit_while(
-        self, emitter: Emitter, name: str, start: Carried, body: Body, *, into: Carried | None = None
-    ) -> dict[str, Value]:
-        """Emit a WHILE that runs ``body`` as long as t < end, and return what it carries afterwards.
+        self,
+        emitter: Emitter,
+        start: Carried,
+        *,
+        finals: tuple[Value, ...] | None = None,
+        outputs: tuple[Value, ...] | None = None,
+    ) -> Carried:
+        """Emit a WHILE that runs as long as t < end, and return what it carries afterwards.
 
-        ``body`` returns what it changes; everything else is carried through untouched. ``into`` names the values
-        that receive results.
+        ``finals`` and ``outputs`` receive the states and the outputs; None for new values.
         """
-        tested = _graph_inputs(start)
-        tester = Emitter("condition", Names(value.name for value in tested.values()))
-        running = tester.less(tested["t"], tested["end"], "running")
-        condition = self._graph(f"{name}_condition", tester, tested, [running])
-        at = _graph_inputs(start)
-        writer = Emitter("body", Names(value.name for value in at.values()))
-        after = at | dict(body(writer, at))
-        step = self._graph(f"{name}_body", writer, at, _settled(writer, at, after))
-        results = {key: Value(emitter.name(f"{name}_{key}"), value.type) for key, value in start.items()}
-        results |= into or {}
-        options = {"condSubgraphIndex": condition, "bodySubgraphIndex": step}
-        emitter.ops.append(new_op("WHILE", [*start.values()], [*results.values()], options))
-        return results
+        kind = "blocks" if start.inner else "steps"
+        condition = self._condition(f"{kind}_condition", start)
+        body = self._body(f"{kind}_body", start)
+        after = start.mapped(lambda name, value: Value(emitter.name(f"{kind}_{name}"), value.type))
+        after = replace(after, states=finals or after.states, outputs=outputs or after.outputs)
+        options = {"condSubgraphIndex": condition, "bodySubgraphIndex": body}
+        emitter.ops.append(new_op("WHILE", start.values(), after.values(), options))
+        return after
+
+    def _condition(self, role: str, start: Carried) -> int:
+        at = _inside(start)
+        emitter = Emitter("condition", Names(value.name for value in at.values()))
+        return self._graph(role, emitter, at, [emitter.less(at.t, at.end, "running")])
+
+    def _body(self, role: str, start: Carried) -> int:
+        at = _inside(start)
+        emitter = Emitter("body", Names(value.name for value in at.values()))
+        after = self._run_block(emitter, at) if at.inner else self._run_step(emitter, at)
+        return self._graph(role, emitter, at, _settled(emitter, at, after))
 
     def _graph(self, role: str, emitter: Emitter, inputs: Carried, outputs: list[Value]) -> int:
-        name = f"{self._loop.name}/{role}"
-        return self._add_graph(Graph(name, tuple(inputs.values()), tuple(outputs), tuple(emitter.ops)))
+        return self._add_graph(
+            Graph(f"{self._loop.name}/{role}", inputs.values(), tuple(outputs), tuple(emitter.ops))
+        )
+
+
+def _inside(start: Carried) -> Carried:
+    return start.mapped(lambda name, value: Value(name, value.type))
+
+
+def _written(emitter: Emitter, at: Carried, parts: Sequence[Value]) -> tuple[Value, ...]:
+    """Emit what writes a part of each output, at the present time step, into what the loop carries of it."""
+    if not parts:
+        return ()
+    place = at.t if at.first is None else emitter.subtract(at.t, at.first, "place")
+    return tuple(
+        emitter.update_slice(output, part, place, "written")
+        for output, part in zip(at.outputs, parts, strict=True)
+    )
 
 
 def _settled(emitter: Emitter, at: Carried, after: Carried) -> list[Value]:
@@ -180,55 +229,13 @@ def _settled(emitter: Emitter, at: Carried, after: Carried) -> list[Value]:
     """
     inputs, seen = set(at.values()), set[Value]()
     outputs = []
-    for name, value in after.items():
-        moved = value is not at[name] and (value in inputs or value in seen or value.is_constant)
+    for name, old, value in zip(at.names(), at.values(), after.values(), strict=True):
+        moved = value is not old and (value in inputs or value in seen or value.is_constant)
         outputs.append(emitter.copy(value, f"{name}_copy") if moved else value)
         seen.add(value)
     return outputs
 
 
-def _rows(emitter: Emitter, time: Value) -> list[_Rows]:
-    """Return the sizes of the blocks that the loops carry: each is a whole number of those before it.
-
-    The last holds all outputs. Blocks are of even sizes, so that few of them go beyond the end.
-    """
-    known = _number(time)
-    if known is None:
-        return _computed_rows(emitter, time)
-    smallest = max(1, min(BLOCK, known))
-    count = max(1, -(-known // LARGE))
-    larger = max(1, -(-known // (count * smallest))) * smallest
-    sizes = sorted({smallest, larger, larger * count}) if known > BLOCK else [max(1, known)]
-    return [_Rows(emitter.integer(size), size) for size in sizes]
-
-
-def _computed_rows(emitter: Emitter, time: Value) -> list[_Rows]:
-    one, smallest = emitter.integer(1), emitter.integer(BLOCK)
-    blocks = emitter.ceil_div(time, BLOCK, "blocks")
-    count = emitter.maximum(emitter.ceil_div(time, LARGE, "large_blocks"), one)
-    above = emitter.subtract(emitter.add(blocks, count), one)
-    each = emitter.binary("FLOOR_DIV", above, count, "blocks_of_each")
-    larger = emitter.multiply(emitter.maximum(each, one), smallest, "large_block")
-    whole = emitter.multiply(larger, count, "padded_time")
-    return [_Rows(smallest, BLOCK), _Rows(larger, None), _Rows(whole, None)]
-
-
-def _empty(emitter: Emitter, output: Collected, rows: _Rows) -> Value:
-    sizes, shape = [rows.count, *output.sizes], (rows.known, *(output.part.shape or ()))
-    return emitter.zeros(sizes, shape, "no_outputs", dtype=output.part.dtype)
-
-
-def _number(value: Value) -> int | None:
-    return None if value.data is None else int(value.data)
-
-
-def _block(level: int, output: int) -> str:
-    return f"block_{level}_{output}"
-
-
-def _numbered(name: str, values: Sequence[Value]) -> dict[str, Value]:
-    return {f"{name}_{index}": value for index, value in enumerate(values)}
-
-
-def _graph_inputs(start: Carried) -> dict[str, Value]:
-    return {name: Value(name, value.type) for name, value in start.items()}
+def _empty(emitter: Emitter, output: Collected, size: Value, known: int | None) -> Value:
+    shape = (known, *(output.element.shape or ()))
+    return emitter.zeros([size, *output.sizes], shape, "no_outputs", dtype=output.element.dtype)

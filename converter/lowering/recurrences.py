@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from converter.emission.emitter import Emitter
 from converter.ir import DType, MaskedOutput, Recurrence, TensorType, Value, dims
-from converter.lowering.loop import Carried, Collected, Loop
+from converter.lowering.loop import Collected, Loop
 from converter.lowering.steps import emit_step, input_projection
 
 
@@ -20,15 +20,15 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
     x = op.x if op.time_major else emitter.transpose(op.x, "inputs_by_time")
     xs = emitter.fully_connected(x, projection.kernel, projection.bias, "projected_inputs")
     time, batch = emitter.dimension(xs, 0), emitter.dimension(xs, 1)
-    kept, end = {"xs": xs}, time
+    kept, end = [xs], time
     if op.sequence_length is not None:
         longest = emitter.reduce_max(op.sequence_length, 0, "longest")
-        kept["lengths"], end = op.sequence_length, emitter.minimum(time, longest, "end")
-    if op.mask is not None:
+        kept, end = [xs, op.sequence_length], emitter.minimum(time, longest, "end")
+    elif op.mask is not None:
         by_time = op.mask if op.time_major else emitter.transpose(op.mask, "mask_by_time")
-        kept["mask"] = emitter.expand_dims(by_time, 2, "mask_rows")
+        kept = [xs, emitter.expand_dims(by_time, 2, "mask_rows")]
     rows, size = dims(xs)[1], op.cell.output_size
-    part = TensorType(DType.FLOAT32, (rows, size))
+    element = TensorType(DType.FLOAT32, (rows, size))
     starts = zip(op.initial_state, op.cell.state_sizes, strict=True)
     states = [_initial_state(emitter, given, batch, (rows, size)) for given, size in starts]
     finals = op.final_state
@@ -42,18 +42,17 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
     count = len(op.final_state)
 
     def step(
-        inner: Emitter, t: Value, at: Carried, states: Sequence[Value]
+        inner: Emitter, t: Value, kept: Sequence[Value], states: Sequence[Value]
     ) -> tuple[Sequence[Value], Sequence[Value]]:
+        xs, *limits = kept
         own, last = states[:count], states[count:]
-        made, new = emit_step(inner, op.cell, inner.gather(at["xs"], t, "x"), own)
-        if "lengths" in at:
-            alive = inner.expand_dims(inner.less(t, at["lengths"], "alive"), 1, "alive_rows")
-            new = [inner.select(alive, fresh, kept) for fresh, kept in zip(new, own, strict=True)]
-            made = inner.select(alive, made, inner.zeros_like(made))
-        if "mask" in at:
-            alive = inner.gather(at["mask"], t, "alive")
-            new = [inner.select(alive, fresh, kept) for fresh, kept in zip(new, own, strict=True)]
-            made = _masked_output(inner, op, alive, made, last[0] if last else new[-1])
+        made, new = emit_step(inner, op.cell, inner.gather(xs, t, "x"), own)
+        if limits:
+            alive = _alive(inner, op, t, limits[0])
+            new = [inner.select(alive, fresh, old) for fresh, old in zip(new, own, strict=True)]
+            is_held = op.mask is not None and op.masked_output is MaskedOutput.HELD
+            skipped = (last[0] if last else new[-1]) if is_held else inner.zeros_like(made)
+            made = inner.select(alive, made, skipped)
         if last:
             new = [*new, made]
         return [] if output is None else [made], new
@@ -62,20 +61,20 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
         op.name,
         time,
         end,
-        kept,
+        tuple(kept),
         tuple(states),
         finals,
-        () if output is None else (Collected(part, (batch, emitter.integer(size)), output),),
+        () if output is None else (Collected(element, (batch, emitter.integer(size)), output),),
         step,
         ends_itself=True,
     )
 
 
-def _masked_output(emitter: Emitter, op: Recurrence, alive: Value, output: Value, held: Value) -> Value:
-    """Emit the output of a step that some rows may skip."""
-    if op.masked_output is MaskedOutput.ZERO:
-        held = emitter.zeros_like(output)
-    return emitter.select(alive, output, held)
+def _alive(emitter: Emitter, op: Recurrence, t: Value, limit: Value) -> Value:
+    """Emit which rows take the time step: bool [B, 1]. ``limit`` is the lengths [B], or the mask [T, B, 1]."""
+    if op.mask is not None:
+        return emitter.gather(limit, t, "alive")
+    return emitter.expand_dims(emitter.less(t, limit, "alive"), 1, "alive_rows")
 
 
 def _initial_state(emitter: Emitter, given: Value | None, batch: Value, shape: tuple[int | None, int]) -> Value:

@@ -12,7 +12,7 @@ from converter.emission.inlining import inline, resolve
 from converter.emission.sizes import emit_size
 from converter.ir import Scan, ScanStep, Value, dims
 from converter.ir.shapes import Known
-from converter.lowering.loop import Carried, Collected, Loop
+from converter.lowering.loop import Collected, Loop
 
 
 def steps_of_scan(op: Scan, around: Dimensions, emitter: Emitter, *, read: Container[Value]) -> Loop:
@@ -30,18 +30,18 @@ def steps_of_scan(op: Scan, around: Dimensions, emitter: Emitter, *, read: Conta
         emitter,
     )
     time = emitter.dimension(op.sequences[0], 0) if op.length is None else op.length
-    kept = {f"sequence_{index}": whole for index, whole in enumerate(rest.sequences.values())}
-    kept |= {f"invariant_{index}": whole for index, whole in enumerate(rest.invariants.values())}
+    kept = (*rest.sequences.values(), *rest.invariants.values())
     sizes = _Sizes(op, inside, rest, around, emitter)
 
     def step(
-        inner: Emitter, t: Value, at: Carried, states: Sequence[Value]
+        inner: Emitter, t: Value, kept: Sequence[Value], states: Sequence[Value]
     ) -> tuple[Sequence[Value], Sequence[Value]]:
+        sequences, invariants = kept[: len(rest.sequences)], kept[len(rest.sequences) :]
         given = {inside.t: t, **dict(zip(inside.states, states, strict=True))}
         given |= {
-            value: inner.gather(at[f"sequence_{index}"], t, "slice") for index, value in enumerate(rest.sequences)
+            value: inner.gather(whole, t, "slice") for value, whole in zip(rest.sequences, sequences, strict=True)
         }
-        given |= {value: at[f"invariant_{index}"] for index, value in enumerate(rest.invariants)}
+        given |= zip(rest.invariants, invariants, strict=True)
         made = inline(rest.ops, given, inner)
         new = [resolve(value, made, inner) for value in inside.new_states]
         return [resolve(value, made, inner) for value in inside.elements], new

@@ -40,8 +40,10 @@ def _emit_output(emitter: Emitter, output: Collected, parts: Sequence[Value]) ->
     """Emit the parts one after another along a new first axis, joined ten by ten."""
     rows = [emitter.expand_dims(part, 0, "row") for part in parts]
     if not rows:
-        shape = (0, *(output.part.shape or ()))
-        rows = [emitter.zeros([emitter.integer(0), *output.sizes], shape, "no_outputs", dtype=output.part.dtype)]
+        shape = (0, *(output.element.shape or ()))
+        rows = [
+            emitter.zeros([emitter.integer(0), *output.sizes], shape, "no_outputs", dtype=output.element.dtype)
+        ]
     while len(rows) > MOST_OPERANDS:
         chunks = [rows[start : start + MOST_OPERANDS] for start in range(0, len(rows), MOST_OPERANDS)]
         rows = [emitter.concatenation(chunk, 0, "rows") for chunk in chunks]

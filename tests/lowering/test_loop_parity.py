@@ -7,7 +7,7 @@ import pytest
 
 from converter.convert import compile_program
 from converter.ir import Activation, Array, Cell, Lowering, MaskedOutput, Program, evaluate
-from converter.lowering.loop import BLOCK, LARGE
+from converter.lowering.blocks import BLOCK, LARGE
 from converter.options import ConvertOptions
 from tests.programs import (
     gru_cell,
