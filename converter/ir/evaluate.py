@@ -81,7 +81,7 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
         for given, size in zip(initial, op.cell.state_sizes, strict=True)
     ]
     outputs = np.zeros((time, batch, op.cell.output_size))
-    held = np.zeros((batch, op.cell.output_size))
+    held: Array = np.zeros((batch, op.cell.output_size))
     for t in range(time):
         output, new_state = step(op.cell, steps[t], state)
         alive = _alive(op, t, batch, lengths, mask)

@@ -138,7 +138,7 @@ def _equal(x: Form, y: Form) -> bool:
 def _preactivation(step: SymbolicStep, z: Form, h: int, diagonal: Sequence[Atom] = ()) -> Preactivation | None:
     """Return the terms of ``z``: ``h`` is the component that is the cell's output, ``diagonal`` its memory."""
     own = _old(step, h)
-    recurrent = np.zeros((z.width, own.width))
+    recurrent: Array = np.zeros((z.width, own.width))
     inputs: dict[Monomial, Array] = {}
     diagonals: dict[Atom, Array] = {}
     dense = replace(z, scaled={})
