@@ -182,3 +182,34 @@ def test_tests_are_named_by_what_they_say() -> None:
     numbered = re.compile(r"def (test_\d\w*)")
     paths = sorted((ROOT / "tests").rglob("*.py"))
     assert {name_of(path): found for path in paths if (found := numbered.findall(path.read_text()))} == {}
+
+
+# the map ---------------------------------------------------------------------------------------------------
+
+MAP = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where is what")[2].partition("\n## ")[0]
+PLACES = re.findall(r"^\| .* \| `([\w.]+)` in `([\w/.]+)` \|$", MAP, re.MULTILINE)
+
+
+def test_the_map_has_a_place_in_every_row() -> None:
+    rows = [line for line in MAP.splitlines() if line.startswith("|")][2:]
+    assert len(rows) == len(PLACES) >= 15
+
+
+@pytest.mark.parametrize(("symbol", "file"), PLACES)
+def test_what_the_map_names_is_there(symbol: str, file: str) -> None:
+    body = tree_of(ROOT / file).body
+    for part in symbol.split("."):
+        definitions = [node for node in body if part in defined_by(node)]
+        assert definitions, f"{file} has no {symbol}"
+        body = getattr(definitions[0], "body", [])
+
+
+def defined_by(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.FunctionDef() | ast.ClassDef():
+            return {node.name}
+        case ast.Assign():
+            return {target.id for target in node.targets if isinstance(target, ast.Name)}
+        case ast.AnnAssign(target=ast.Name()):
+            return {node.target.id}
+    return set()
