@@ -118,17 +118,21 @@ def _refuse_foreign_ops(program: Program) -> None:
     foreign = [op for op in program.ops() if isinstance(op, TfliteOp) and op.custom_code is not None]
     if foreign:
         rejections = dict.fromkeys(map(refuse_custom_op, foreign))
-        raise ConversionError("the model needs ops that no plain TFLite runtime has", rejections)
+        raise ConversionError(
+            "cannot convert the model: it needs ops that TFLite runtimes do not have", rejections
+        )
 
 
 def _refuse_beyond_target(program: Program, target: Target) -> None:
     rejections = list(target_rejections(program, target))
     if rejections:
-        raise ConversionError(f"the model does not run on {RULES[target].title}", rejections)
+        raise ConversionError(f"cannot convert the model for {RULES[target].title}", rejections)
 
 
 def _checked_op_counts(model: bytes, expected: Mapping[str, int]) -> dict[str, int]:
     counts = read_model(model).op_counts()
     if counts != expected:
-        raise InvalidProgramError(f"the file holds {counts}, the program {dict(expected)}")
+        raise InvalidProgramError(
+            f"the written file does not match the program: expected {dict(expected)}, got {counts}"
+        )
     return counts

@@ -12,11 +12,15 @@ from converter.errors import TfliteRnnError
 def check_writable(path: Path) -> None:
     """Raise TfliteRnnError if ``path`` cannot become a file: asked before long work, not after it."""
     if path.is_dir():
-        raise TfliteRnnError(f"{path}: cannot write there: it is a directory; name a file")
+        raise TfliteRnnError(f"{path}: cannot write the file: this is a directory; add a file name")
     if not path.parent.is_dir():
-        raise TfliteRnnError(f"{path}: cannot write there: {path.parent} is no directory; create it first")
+        raise TfliteRnnError(
+            f"{path}: cannot write the file: {path.parent} is not an existing directory; create it first"
+        )
     if not os.access(path.parent, os.W_OK):
-        raise TfliteRnnError(f"{path}: cannot write there: no permission to write in {path.parent}")
+        raise TfliteRnnError(
+            f"{path}: cannot write the file: no permission to write in {path.parent}; choose another directory"
+        )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -27,7 +31,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise TfliteRnnError(f"{path}: cannot write there: {error.strerror or error}") from error
+        raise TfliteRnnError(f"{path}: cannot write the file: {error.strerror or error}") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -35,7 +39,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise TfliteRnnError(f"{path}: cannot write there: {error.strerror or error}") from error
+        raise TfliteRnnError(f"{path}: cannot write the file: {error.strerror or error}") from error
 
 
 def _umask() -> int:

@@ -155,7 +155,7 @@ class RecurrenceSpec:
         optional = self.sequence_length + (self.mask is not None)
         expected = 1 + optional + self.cell.state_count * self.initial_state + self.weight_count
         if len(flat) != expected:
-            raise ValueError(f"{self.name}: {len(flat)} operands, its specification has {expected}")
+            raise ValueError(f"{self.name}: expected {expected} operands, got {len(flat)}")
 
     def to_json(self) -> str:
         """Return the specification as canonical JSON: equal specifications give equal text."""
@@ -175,7 +175,7 @@ class RecurrenceSpec:
         """Read a specification back. ValueError if the text is none, or of a format this version cannot read."""
         document = json.loads(text)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise ValueError(f"not a recurrence specification of format {FORMAT}: {text[:80]!r}")
+            raise ValueError(f"expected a recurrence specification of format {FORMAT}, got {text[:80]!r}")
         try:
             return cls(
                 name=document["name"],

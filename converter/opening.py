@@ -47,7 +47,7 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
 
             path = _existing(source.path)
             if not path.is_dir():
-                raise SourceError(f"{path}: expected the directory of a SavedModel, found a file")
+                raise SourceError(f"{path}: expected the directory of a SavedModel, got a file")
             return load_function(path, signature_key=source.signature_key).with_shapes(shapes)
         case FrozenGraph():
             from converter.importers.frozen_graph import load_frozen_graph
@@ -97,11 +97,11 @@ def _refuse_variables(program: Program) -> None:
         Rejection(
             Rule.CONSTANT_WEIGHTS,
             op.name,
-            "a variable of the model is no constant, because the model changes it while it runs",
-            "convert the model at inference, with variables that it only reads",
+            "the model assigns this variable while it runs, so its value cannot be stored as a constant",
+            "convert the model for inference, where it only reads its variables",
         )
         for op in program.ops()
         if isinstance(op, TfliteOp) and op.builtin == "VAR_HANDLE"
     ]
     if rejections:
-        raise ConversionError("the model keeps something from one run to the next", rejections)
+        raise ConversionError("cannot convert the model: it changes its own variables", rejections)

@@ -62,9 +62,9 @@ class ConvertOptions:
             ("target", target, TARGETS),
         ):
             if word not in words:
-                raise OptionError(f"{option} is {word!r}; expected one of {', '.join(words)}")
+                raise OptionError(f"{option}: expected one of {', '.join(words)}, got {word!r}")
         if not isinstance(pair_directions, bool):
-            raise OptionError(f"pair_directions is {pair_directions!r}; expected True or False")
+            raise OptionError(f"pair_directions: expected True or False, got {pair_directions!r}")
         if rename is not None and not _are_renames(rename):
             raise OptionError(f'rename is {rename!r}; expected new names by old ones, as in {{"output_0": "y"}}')
         form = None if lowering == AUTO else Lowering(lowering)

@@ -70,7 +70,7 @@ def test_a_mask_is_an_operand_in_the_place_of_lengths() -> None:
 
 def test_operands_that_a_specification_does_not_have_are_a_value_error() -> None:
     spec = replace(_spec(), initial_state=False)
-    with pytest.raises(ValueError, match="rnn: 6 operands, its specification has 5"):
+    with pytest.raises(ValueError, match="rnn: expected 5 operands, got 6"):
         spec.pack(Operands(inputs="x", weights=("1", "2", "3", "4"), sequence_length="lengths"))
-    with pytest.raises(ValueError, match="rnn: 4 operands, its specification has 5"):
+    with pytest.raises(ValueError, match="rnn: expected 5 operands, got 4"):
         spec.unpack(["x", "1", "2", "3"])

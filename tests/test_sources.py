@@ -67,9 +67,9 @@ def test_what_stands_for_no_source_is_refused(given: object) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"lowering": "fastest"}, "lowering is 'fastest'; expected one of auto, fused, while, unrolled"),
-        ({"target": ["tflm"]}, r"target is \['tflm'\]; expected one of litert"),
-        ({"pair_directions": "yes"}, "pair_directions is 'yes'; expected True or False"),
+        ({"lowering": "fastest"}, "lowering: expected one of auto, fused, while, unrolled, got 'fastest'"),
+        ({"target": ["tflm"]}, r"target: expected one of litert"),
+        ({"pair_directions": "yes"}, "pair_directions: expected True or False, got 'yes'"),
         ({"rename": ["x"]}, r"rename is \['x'\]; expected new names by old ones"),
         ({"rename": {"x": ""}}, "rename is .*; expected new names by old ones"),
     ],
@@ -104,10 +104,10 @@ def test_open_sizes_of_a_tflite_can_be_fixed(model: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "complaint"),
     [
-        ({"x": (5, 2, 4)}, "axis 2 of x cannot be 4: it was fixed to 3 when the file was made"),
-        ({"x": (5, 2, None)}, "axis 2 of x cannot be open: it was fixed to 3"),
-        ({"x": (5, 2)}, r"the shape \(5, 2\) of x has 2 axes, in the file it has 3"),
-        ({"y": (1,)}, "no input is called y; its inputs are x"),
+        ({"x": (5, 2, 4)}, "cannot set dimension 2 of x to 4: the file fixes it to 3"),
+        ({"x": (5, 2, None)}, "cannot set dimension 2 of x to unknown: the file fixes it to 3"),
+        ({"x": (5, 2)}, r"cannot fix the shape of x: expected 3 dimensions, got \(5, 2\)"),
+        ({"y": (1,)}, "unknown input y; the inputs are x"),
     ],
 )
 def test_fixed_sizes_of_a_tflite_cannot_be_changed(model: Path, shapes: Any, complaint: str) -> None:

@@ -151,8 +151,8 @@ def _new_names(names: tuple[str, ...] | None, rename: Mapping[str, str]) -> tupl
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:
     if reference is not None and set(model) != set(reference):
         raise CheckError(
-            f"the model's inputs ({', '.join(model)}) are not the reference's ({', '.join(reference)}); "
-            "check it against the source it was converted from"
+            f"the inputs of the model ({', '.join(model)}) differ from those of the reference "
+            f"({', '.join(reference)}); check the model against the source it was converted from"
         )
 
 
@@ -170,7 +170,7 @@ def _example_cases(program: Program, seed: int) -> Sequence[Mapping[str, Array]]
 def _spec(name: str, value: Value) -> TensorSpec:
     dtype = value.type.dtype.numpy
     if dtype is None or value.type.shape is None:
-        raise CheckError(f"no example can be made for {name}, which is {value.type}; give the inputs yourself")
+        raise CheckError(f"cannot make an example for {name}: it is {value.type}; give the inputs yourself")
     return TensorSpec(name, dtype, value.type.shape)
 
 

@@ -39,7 +39,7 @@ class TfliteReference:
             with self.pool.open(self.runtime, self.data) as running:
                 return running.run(inputs, signature_key=self.signature_key)
         except (RuntimeFailure, WorkerCrashed) as error:
-            raise SourceError(f"{self.name}: the reference cannot run: {error}") from error
+            raise SourceError(f"{self.name}: cannot run the reference: {error}") from error
 
 
 def open_tflite(source: TfliteModel, pool: WorkerPool) -> TfliteReference:
@@ -60,6 +60,6 @@ def _runtime_for(program: Program, name: str) -> Runtime:
         return Runtime(AI_EDGE_LITERT, delegate=False)
     if not is_installed(TF_LITE):
         raise SourceError(
-            f"{name}: only TensorFlow's interpreter has its op {custom[0]}: pip install 'tflite-rnn[tensorflow]'"
+            f"{name}: the op {custom[0]} needs TensorFlow's interpreter: pip install 'tflite-rnn[tensorflow]'"
         )
     return Runtime(TF_LITE)

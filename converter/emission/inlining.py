@@ -18,7 +18,9 @@ def inline(ops: Iterable[Op], known: Mapping[Value, Value], emitter: Emitter) ->
     now = dict(known)
     for op in ops:
         if not isinstance(op, TfliteOp):
-            raise ValueError(f"{op.name} is inlined before it is lowered")
+            raise ValueError(
+                f"{op.name}: expected a TFLite op to inline, got a {type(op).__name__}; lower it first"
+            )
         operands = tuple(None if value is None else resolve(value, now, emitter) for value in op.operands)
         for value in (*op.results, *op.intermediates):
             now[value] = replace(value, name=emitter.name(value.name))

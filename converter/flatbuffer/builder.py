@@ -95,7 +95,9 @@ def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables) -> Any
     subgraph.operators = []
     for op in graph.ops:
         if not isinstance(op, TfliteOp):
-            raise InvalidProgramError(f"{op.name} reached the flatbuffer builder without a lowering")
+            raise InvalidProgramError(
+                f"{op.name}: expected a TFLite op to write, got a {type(op).__name__}; lower it first"
+            )
         subgraph.operators.append(_operator(op, numbering, tables))
     return subgraph
 
@@ -133,7 +135,7 @@ def _set_options(operator: Any, op: TfliteOp, options_type: str) -> None:
     options = getattr(schema, options_type + "T")()
     unknown = op.options.keys() - vars(options).keys()
     if unknown:
-        raise InvalidProgramError(f"{op.name}: {options_type} has no field {', '.join(sorted(unknown))}")
+        raise InvalidProgramError(f"{op.name}: unknown fields of {options_type}: {', '.join(sorted(unknown))}")
     for name, setting in op.options.items():
         setattr(options, name, setting)
     if options_type in OPTIONS_NUMBERS:

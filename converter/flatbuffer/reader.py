@@ -30,7 +30,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SourceError(f"{path}: cannot read the model: {error.strerror or error}") from error
+        raise SourceError(f"{path}: cannot read the file: {error.strerror or error}") from error
 
 
 def read_model(data: bytes, *, source: str = "model") -> Program:
@@ -40,19 +40,20 @@ def read_model(data: bytes, *, source: str = "model") -> Program:
     """
     if data[4:8] != IDENTIFIER:
         raise SourceError(
-            f"{source}: not a TFLite model: bytes 4 to 8 are {data[4:8]!r}, a .tflite has {IDENTIFIER!r} there"
+            f"{source}: not a TFLite model: expected {IDENTIFIER!r} in bytes 4 to 8, got {data[4:8]!r}"
         )
     try:
         return verify(_program(schema.ModelT.InitFromPackedBuf(data, 0)), after="reading")
     except _DAMAGE as error:
         raise SourceError(
-            f"{source}: damaged or truncated TFLite model ({len(data)} bytes): {error}; get the file again"
+            f"{source}: damaged or truncated TFLite model ({len(data)} bytes): {error}; download or "
+            "convert it again"
         ) from error
 
 
 def _program(model: Any) -> Program:
     if not model.subgraphs:
-        raise ValueError("it holds no graph")
+        raise ValueError("expected at least one subgraph, got none")
     signatures = tuple(model.signatureDefs or ())
     tells_ranks = any(tensor.hasRank for subgraph in model.subgraphs for tensor in _items(subgraph.tensors))
     graphs, numbered = [], []
@@ -147,7 +148,7 @@ def _indices(indices: Any, values: list[Value]) -> list[int]:
     numbers = [int(index) for index in _items(indices)]
     for number in numbers:
         if not 0 <= number < len(values):
-            raise ValueError(f"it refers to tensor {number} of {len(values)}")
+            raise ValueError(f"expected a tensor number below {len(values)}, got {number}")
     return numbers
 
 

@@ -73,7 +73,7 @@ def _count_faults(op: TfliteOp) -> Iterator[str]:
             yield f"has {len(values)} {what}, expected {_count(fewest, most)}"
     if known.operands != UNKNOWN.operands or has(op, Trait.CONTROL):
         absent = (place for place, value in enumerate(op.operands) if value is None and place not in known.absent)
-        yield from (f"lacks operand {place}, which it must have" for place in absent)
+        yield from (f"has no operand {place}, expected a tensor" for place in absent)
 
 
 def _count(fewest: int, most: int) -> str:
@@ -108,7 +108,7 @@ def _needs_options(op: TfliteOp, expected: str) -> bool:
 def _graph_faults(op: TfliteOp, program: Program) -> Iterator[str]:
     for role, number, inputs, outputs in _runs(op):
         if not 0 <= number < len(program.graphs):
-            yield f"runs graph {number} as its {role}, the model has {len(program.graphs)}"
+            yield f"has graph {number} as its {role}, expected a number below {len(program.graphs)}"
             continue
         graph = program.graphs[number]
         for what, values, expected in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
@@ -151,7 +151,7 @@ def _cycles(program: Program) -> Iterator[str]:
         done = {number for number in pending if not runs[number] & pending}
         if not done:
             names = ", ".join(repr(program.graphs[number].name) for number in sorted(pending))
-            yield f"graphs run themselves, by way of each other: {names}"
+            yield f"these graphs call each other in a cycle: {names}"
             return
         pending -= done
 
@@ -177,7 +177,7 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
 def _shape_faults(op: TfliteOp) -> Iterator[str]:
     for axis, rank in _axes(op):
         if not -rank <= axis < rank:
-            yield f"works along axis {axis}, expected one of {rank}"
+            yield f"has the axis {axis}, expected one of {-rank} to {rank - 1}"
     if op.builtin == "TRANSPOSE":
         order = attributes.permutation(op)
         if order is not None and sorted(order) != list(range(len(order))):
@@ -189,7 +189,9 @@ def _shape_faults(op: TfliteOp) -> Iterator[str]:
         yield f"has operands that do not fit together: {types}"
     for result, shape in zip(op.results, result_shapes(op), strict=True):
         if not _agree(result.type.shape, shape):
-            yield f"gives {result.name} of {result.type}, expected {TensorType(result.type.dtype, shape)}"
+            yield (
+                f"has the result {result.name} of {result.type}, expected {TensorType(result.type.dtype, shape)}"
+            )
 
 
 def _index_faults(op: TfliteOp) -> Iterator[str]:

@@ -45,7 +45,7 @@ class GraphFunction:
         """Run the original graph in a session of TensorFlow 1."""
         missing = [name for name in self.input_names if name not in inputs]
         if missing:
-            raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
+            raise SourceError(f"{self.name}: missing values of the inputs {', '.join(missing)}")
         import tensorflow as tf
 
         tf1 = tf.compat.v1
@@ -133,13 +133,14 @@ def _read(path: Path) -> Any:
     try:
         graph.ParseFromString(path.read_bytes())
     except OSError as error:
-        raise SourceError(f"{path}: cannot read it: {error.strerror or error}") from error
+        raise SourceError(f"{path}: cannot read the file: {error.strerror or error}") from error
     except DecodeError as error:
         raise SourceError(
-            f"{path}: not a frozen graph: it is no GraphDef, or it is damaged or truncated; get the file again"
+            f"{path}: not a frozen graph: expected a GraphDef, got another or a damaged file; "
+            "download or freeze it again"
         ) from error
     if not graph.node or not all(node.name and node.op for node in graph.node):
-        raise SourceError(f"{path}: not a frozen graph: a GraphDef has nodes, and this file holds none")
+        raise SourceError(f"{path}: not a frozen graph: expected a GraphDef with nodes, found none")
     return graph
 
 
@@ -149,7 +150,9 @@ def _check_names(path: Path, known: Mapping[str, Any], names: Iterable[str], wha
         possible = [name for name in known if _is_candidate(known[name], what)]
         near = [name for wrong in unknown for name in difflib.get_close_matches(wrong, possible)]
         shown = ", ".join(dict.fromkeys([*near, *possible[-_SHOWN:]])) or "none"
-        raise SourceError(f"{path}: no {what} can be {', '.join(unknown)}: no such node; candidates: {shown}")
+        raise SourceError(
+            f"{path}: unknown {what}: the graph has no node {', '.join(unknown)}; candidates: {shown}"
+        )
 
 
 def _is_candidate(node: Any, what: str) -> bool:
@@ -163,7 +166,9 @@ def _only_output(path: Path, graph: Any) -> tuple[str, ...]:
     if len(ends) == 1:
         return (ends[0],)
     found = ", ".join(ends) or "none"
-    raise SourceError(f"{path}: which nodes are the outputs? Name them with outputs (--outputs); ends: {found}")
+    raise SourceError(
+        f"{path}: cannot tell which nodes are the outputs; name them with outputs (--outputs); candidates: {found}"
+    )
 
 
 def _needed(outputs: Iterable[str], nodes: Mapping[str, Any]) -> dict[str, None]:
@@ -181,9 +186,9 @@ def _check_frozen(path: Path, names: Iterable[str], nodes: Mapping[str, Any]) ->
     variables = [name for name in names if nodes[name].op in _VARIABLES]
     if variables:
         raise SourceError(
-            f"{path}: the graph is not frozen: it holds the variable {variables[0]}"
-            f"{' and others' if len(variables) > 1 else ''}, but not its value; "
-            "freeze it with tf.compat.v1.graph_util.convert_variables_to_constants"
+            f"{path}: the graph is not frozen: it reads the variable "
+            f"{variables[0]}{' and others' if len(variables) > 1 else ''}, whose value is not in the "
+            "file; freeze it with tf.compat.v1.graph_util.convert_variables_to_constants"
         )
 
 
@@ -195,7 +200,7 @@ def _check_shapes(path: Path, names: Iterable[str], nodes: Mapping[str, Any], sh
     for name in names:
         if name not in shapes and nodes[name].attr["shape"].shape.unknown_rank:
             raise SourceError(
-                f"{path}: the input {name} has no shape in the graph; give it one with input_shapes "
+                f"{path}: the input {name} has no shape in the graph; set it with input_shapes "
                 "(--input-shapes), or make it a constant (--set)"
             )
 
@@ -204,12 +209,14 @@ def _constant(path: Path, node: Any, number: Any) -> Array:
     import tensorflow as tf
 
     if "dtype" not in node.attr or node.op not in _PLACEHOLDERS:
-        raise SourceError(f"{path}: {node.name} cannot be a constant: it is no placeholder but {node.op}")
+        raise SourceError(f"{path}: cannot make {node.name} a constant: expected a placeholder, got {node.op}")
     dtype = tf.dtypes.as_dtype(node.attr["dtype"].type).as_numpy_dtype
     try:
         return np.asarray(number, dtype)
     except (TypeError, ValueError) as error:
-        raise SourceError(f"{path}: {node.name} cannot be {number!r}: it is of {np.dtype(dtype).name}") from error
+        raise SourceError(
+            f"{path}: cannot set {node.name}: expected a number of type {np.dtype(dtype).name}, got {number!r}"
+        ) from error
 
 
 def _make_constant(node: Any, number: Array) -> None:

@@ -29,15 +29,16 @@ def _choose(signatures: dict[str, Any], wanted: str | None, directory: Path) -> 
     keys = [str(key) for key in signatures]
     available = ", ".join(sorted(keys)) or "none"
     if wanted is not None and wanted not in keys:
-        raise SourceError(f"{directory}: no signature {wanted!r}; it has: {available}")
+        raise SourceError(f"{directory}: unknown signature {wanted!r}; the signatures are: {available}")
     if wanted is not None:
         return wanted
     if SIGNATURE_KEY in keys:
         return SIGNATURE_KEY
     if len(keys) != 1:
         raise SourceError(
-            f"{directory}: cannot choose among its signatures ({available}); save it with one "
-            f"(tf.saved_model.save(..., signatures=...)), or name one with signature_key (--signature-key)"
+            f"{directory}: cannot choose a signature (available: {available}); name one with "
+            "signature_key (--signature-key), or save the model with one (tf.saved_model.save(..., "
+            "signatures=...))"
         )
     return keys[0]
 

@@ -70,13 +70,13 @@ def format_of(path: Path) -> str:
     if path.is_dir():
         if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
             return SAVED_MODEL
-        raise SourceError(f"{path}: not a SavedModel: the directory holds no saved_model.pb")
+        raise SourceError(f"{path}: not a SavedModel: the directory has no saved_model.pb")
     if path.name in _SAVED_MODEL_FILES:
-        raise SourceError(f"{path}: a part of a SavedModel; give its directory, {path.parent}")
+        raise SourceError(f"{path}: this file is part of a SavedModel; give its directory, {path.parent}")
     found = _content(path)
     if found not in (FROZEN_GRAPH, TFLITE, KERAS):
         kinds = "a SavedModel directory, a Keras file (.keras, .h5), a frozen graph (.pb) or a .tflite"
-        raise SourceError(f"{path}: {found}; expected {kinds}")
+        raise SourceError(f"{path}: expected {kinds}, got {found}")
     return found
 
 
@@ -86,7 +86,7 @@ def _content(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise SourceError(f"{path}: cannot read it: {error.strerror or error}") from error
+        raise SourceError(f"{path}: cannot read the file: {error.strerror or error}") from error
     if head[4:8] == _TFLITE or path.suffix == ".tflite":
         return TFLITE
     if head.startswith(_HDF5) or path.suffix.lower() in _KERAS_SUFFIXES:

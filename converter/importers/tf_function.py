@@ -50,7 +50,7 @@ class FlatFunction:
 
         missing = [name for name in self.input_names if name not in inputs]
         if missing:
-            raise SourceError(f"{self.name}: no value given for its input {', '.join(missing)}")
+            raise SourceError(f"{self.name}: missing values of the inputs {', '.join(missing)}")
         tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
         return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
 
@@ -62,10 +62,11 @@ class FlatFunction:
         known = dict(zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True))
         for name, shape in shapes.items():
             if name not in known:
-                raise SourceError(f"{self.name}: no input is called {name}; its inputs are {', '.join(known)}")
+                raise SourceError(f"{self.name}: unknown input {name}; the inputs are {', '.join(known)}")
             if not known[name].shape.is_compatible_with(tuple(shape)):
                 raise SourceError(
-                    f"{self.name}: the shape {tuple(shape)} of {name} contradicts its own, {known[name].shape}"
+                    f"{self.name}: cannot fix the shape of {name}: expected one compatible with "
+                    f"{known[name].shape}, got {tuple(shape)}"
                 )
         return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
 
@@ -147,11 +148,11 @@ def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
     inputs = tuple(identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
     outputs = tuple(identifier(path) for path, _ in _leaves(concrete.structured_outputs, ""))
     if not outputs:
-        raise SourceError(f"{name}: the function returns no tensor; return the tensors the model is to compute")
+        raise SourceError(f"{name}: the function returns no tensor; return the tensors that the model computes")
     for what, names in (("inputs", inputs), ("outputs", outputs)):
         repeated = sorted({entry for entry in names if names.count(entry) > 1})
         if repeated:
-            raise SourceError(f"{name}: two {what} are called {', '.join(repeated)}; give them names of their own")
+            raise SourceError(f"{name}: several {what} are called {', '.join(repeated)}; give each its own name")
     return FlatFunction(name, concrete, inputs, outputs, keepalive)
 
 
@@ -162,13 +163,14 @@ def _concrete(function: Any, name: str) -> Any:
         return function
     if not isinstance(function, tf.types.experimental.GenericFunction):
         raise SourceError(
-            f"cannot convert {function!r}: expected a tf.function with an input_signature, a concrete function "
-            "or the directory of a SavedModel"
+            f"cannot convert {function!r}: expected a tf.function with an input_signature, a concrete "
+            "function or the directory of a SavedModel"
         )
     if function.input_signature is None:
         raise SourceError(
-            f"{name}: the tf.function has no input_signature; give it one, as in "
-            "@tf.function(input_signature=[tf.TensorSpec([None, None, 59], tf.float32, name='chars')])"
+            f"{name}: the tf.function has no input_signature; add one, such as "
+            "@tf.function(input_signature=[tf.TensorSpec([None, None, 59], tf.float32, "
+            "name='chars')])"
         )
     return function.get_concrete_function()
 

@@ -38,7 +38,7 @@ class TfliteFile:
         for name, shape in shapes.items():
             if name not in known:
                 inputs = ", ".join(known) or "none"
-                raise SourceError(f"{self.name}: no input is called {name}; its inputs are {inputs}")
+                raise SourceError(f"{self.name}: unknown input {name}; the inputs are {inputs}")
             self._check_shape(name, tuple(shape), known[name].shape)
         return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
 
@@ -47,13 +47,14 @@ class TfliteFile:
             return
         if len(wanted) != len(own):
             raise SourceError(
-                f"{self.name}: the shape {wanted} of {name} has {len(wanted)} axes, in the file it has {len(own)}"
+                f"{self.name}: cannot fix the shape of {name}: expected {len(own)} dimensions, got {wanted}"
             )
         for axis, (size, fixed) in enumerate(zip(wanted, own, strict=True)):
             if fixed is not None and size != fixed:
                 raise SourceError(
-                    f"{self.name}: axis {axis} of {name} cannot be {'open' if size is None else size}: it was "
-                    f"fixed to {fixed} when the file was made; make the .tflite again with that size open"
+                    f"{self.name}: cannot set dimension {axis} of {name} to "
+                    f"{'unknown' if size is None else size}: the file fixes it to {fixed}; make the .tflite "
+                    "again with that dimension unknown"
                 )
 
     def to_program(self, *, keep_lists: bool = True) -> Program:

@@ -82,7 +82,9 @@ def _substitute(graph: Graph, renamed: dict[Value, Value]) -> Graph:
     ops: list[Op] = []
     for op in graph.ops:
         if not isinstance(op, TfliteOp):
-            raise TypeError(f"{op.name}: boundary tensors are named before recurrences are recognised")
+            raise TypeError(
+                f"{op.name}: expected a TFLite op, got a {type(op).__name__}; name the boundary tensors first"
+            )
         operands = tuple(None if value is None else renamed[value] for value in op.operands)
         ops.append(replace(op, operands=operands, results=new(op.results), intermediates=new(op.intermediates)))
     return Graph(graph.name, new(graph.inputs), new(graph.outputs), tuple(ops))
@@ -121,7 +123,7 @@ def _unpacked(op: TfliteOp, source: str) -> tuple[marker.RecurrenceSpec, marker.
         spec = marker.RecurrenceSpec.from_json(flexbuffers.Loads(bytearray(op.custom_options))[marker.SPEC])
         operands = spec.unpack([op.operand(place) for place in range(len(op.operands))])
     except (ValueError, LookupError, TypeError, ArithmeticError, struct.error) as error:
-        raise SourceError(f"{where} does not hold a recurrence: {error}") from error
+        raise SourceError(f"{where} has a damaged recurrence specification: {error}") from error
     if len(op.results) != 1 + spec.cell.state_count:
         raise SourceError(f"{where} has {len(op.results)} results, expected {1 + spec.cell.state_count}")
     return spec, operands
@@ -205,7 +207,7 @@ def _weight(given: Value, name: str, location: Location) -> Array:
             Rule.CONSTANT_WEIGHTS,
             location,
             f"the weight {name} is computed while the model runs ({given.name})",
-            "the cell's variables must be its own: convert a function in which they are not reassigned",
+            "convert a function that does not reassign the cell's variables",
         )
     if given.type.dtype is not DType.FLOAT32:
         raise _refused(
@@ -226,8 +228,8 @@ def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) 
         raise _refused(
             Rule.CELL_KIND,
             location,
-            f"cells of kind {leaf.kind!r} are not known to this version",
-            "convert with the version of tflite-rnn that wrote the model",
+            f"the kind of cell {leaf.kind!r} is unknown to this version of tflite-rnn",
+            "convert with the version of tflite-rnn that built the model",
         )
     try:
         return cells.build_cell(leaf, weights)

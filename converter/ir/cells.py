@@ -56,7 +56,7 @@ class RnnCell:
     def __post_init__(self) -> None:
         if self.gate.recurrent_kernel.shape[1] != self.gate.units:
             raise ValueError(
-                f"recurrent_kernel is {list(self.gate.recurrent_kernel.shape)}, a simple RNN's is square"
+                f"recurrent_kernel: expected a square matrix, got shape {list(self.gate.recurrent_kernel.shape)}"
             )
 
     def gates(self) -> tuple[tuple[str, Gate], ...]:
@@ -124,23 +124,27 @@ class LstmCell:
                 ("recurrent_kernel", gate.recurrent_kernel, self.output_size),
             ):
                 if array.shape != (self.units, depth):
-                    raise ValueError(f"{name}.{kind} is {list(array.shape)}, not {[self.units, depth]}")
+                    raise ValueError(
+                        f"{name}.{kind}: expected shape {[self.units, depth]}, got {list(array.shape)}"
+                    )
         if self.peephole is not None:
             self._check_peephole(self.peephole)
         if self.projection is not None and self.projection.shape[1:] != (self.units,):
-            raise ValueError(f"projection is {list(self.projection.shape)}, not [output, {self.units}]")
+            raise ValueError(
+                f"projection: expected shape [output, {self.units}], got {list(self.projection.shape)}"
+            )
         for name, clip in (("cell_clip", self.cell_clip), ("projection_clip", self.projection_clip)):
             if clip is not None and not clip >= 0.0:
-                raise ValueError(f"{name} is {clip}; a clip is a bound of at least 0, or None")
+                raise ValueError(f"{name}: expected a bound of at least 0, or None, got {clip}")
         if not math.isfinite(self.forget_bias):
-            raise ValueError(f"forget_bias is {self.forget_bias}")
+            raise ValueError(f"forget_bias: expected a finite number, got {self.forget_bias}")
 
     def _check_peephole(self, peephole: Peephole) -> None:
         if (peephole.input is None) != (self.input_gate is None):
-            raise ValueError("the input gate and its peephole weights come together or not at all")
+            raise ValueError("expected both an input gate and its peephole weights, or neither")
         for array in (peephole.input, peephole.forget, peephole.output):
             if array is not None and array.shape != (self.units,):
-                raise ValueError(f"peephole weights are {list(array.shape)}, not [{self.units}]")
+                raise ValueError(f"peephole weights: expected shape [{self.units}], got {list(array.shape)}")
 
     def gates(self) -> tuple[tuple[str, Gate], ...]:
         """Return the gates that exist, by name."""
@@ -236,10 +240,12 @@ class LayerNormLstmCell:
 
     def __post_init__(self) -> None:
         if (self.input_norm is None) != (self.lstm.input_gate is None):
-            raise ValueError("the input gate and its normalisation come together or not at all")
+            raise ValueError("expected both an input gate and its layer normalisation, or neither")
         for name, norm in self.norms():
             if norm.gamma.shape != (self.lstm.units,):
-                raise ValueError(f"gamma of {name} is {list(norm.gamma.shape)}, not [{self.lstm.units}]")
+                raise ValueError(
+                    f"gamma of {name}: expected shape [{self.lstm.units}], got {list(norm.gamma.shape)}"
+                )
 
     def gates(self) -> tuple[tuple[str, Gate], ...]:
         """Return the gates that exist, by name."""
@@ -318,10 +324,12 @@ class GruCell:
                 ("recurrent_kernel", gate.recurrent_kernel, self.units),
             ):
                 if array.shape != (self.units, depth):
-                    raise ValueError(f"{name}.{kind} is {list(array.shape)}, not {[self.units, depth]}")
+                    raise ValueError(
+                        f"{name}.{kind}: expected shape {[self.units, depth]}, got {list(array.shape)}"
+                    )
         bias = self.candidate_recurrent_bias
         if bias is not None and bias.shape != (self.units,):
-            raise ValueError(f"candidate_recurrent_bias is {list(bias.shape)}, not [{self.units}]")
+            raise ValueError(f"candidate_recurrent_bias: expected shape [{self.units}], got {list(bias.shape)}")
 
     def gates(self) -> tuple[tuple[str, Gate], ...]:
         """Return the gates by name."""

@@ -61,7 +61,7 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
     present = [operand for operand in operands if operand is not None]
     kernel = KERNELS.get(op.builtin)
     if kernel is None:
-        raise InvalidProgramError(f"the evaluator does not know {op.kind}, needed for {op.name}")
+        raise InvalidProgramError(f"{op.name}: the evaluator does not implement {op.kind}")
     return kernel(op, present)
 
 
@@ -71,7 +71,7 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
 def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[Array]:
     x, lengths, mask, *initial = operands
     if x is None:
-        raise InvalidProgramError(f"{op.name} has no input")
+        raise InvalidProgramError(f"{op.name}: expected an input sequence, got none")
     if op.go_backwards:
         x, mask = _reversed(x, lengths, op), None if mask is None else _reversed(mask, lengths, op)
     steps = x if op.time_major else x.swapaxes(0, 1)

@@ -27,9 +27,11 @@ class Gate:
             ("bias", self.bias, 1),
         ):
             if array.ndim != rank:
-                raise ValueError(f"{name} has shape {list(array.shape)}, expected rank {rank}")
+                raise ValueError(f"{name}: expected rank {rank}, got shape {list(array.shape)}")
             if array.shape[0] != self.bias.shape[0]:
-                raise ValueError(f"{name} has {array.shape[0]} rows, the bias has {self.bias.shape[0]}")
+                raise ValueError(
+                    f"{name}: expected {self.bias.shape[0]} rows, as the bias has, got {array.shape[0]}"
+                )
 
     @property
     def units(self) -> int:
@@ -72,9 +74,12 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         if self.gamma.ndim != 1 or self.gamma.shape != self.beta.shape:
-            raise ValueError(f"gamma is {list(self.gamma.shape)}, beta {list(self.beta.shape)}, not [units] both")
+            raise ValueError(
+                f"gamma and beta: expected one shape [units], got {list(self.gamma.shape)} and "
+                f"{list(self.beta.shape)}"
+            )
         if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon is {self.epsilon}, not above 0")
+            raise ValueError(f"epsilon: expected a number above 0, got {self.epsilon}")
 
     def map_weights(self, function: Callable[[Array], Array]) -> LayerNorm:
         """Return the normalisation with ``function`` applied to gamma and beta."""

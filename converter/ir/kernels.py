@@ -52,7 +52,7 @@ def _binary(function: Callable[[Array, Array], Array]) -> Kernel:
 def _activated(op: TfliteOp, x: Array) -> Array:
     name = attributes.fused_activation(op)
     if name not in FUSED:
-        raise InvalidProgramError(f"the evaluator does not know the activation {name} of {op.name}")
+        raise InvalidProgramError(f"{op.name}: the evaluator does not implement the activation {name}")
     return FUSED[name](x)
 
 
@@ -113,7 +113,7 @@ def _squeeze(op: TfliteOp, operands: list[Array]) -> list[Array]:
 
 def _gather(op: TfliteOp, operands: list[Array]) -> list[Array]:
     if attributes.has_batch_axes(op):
-        raise InvalidProgramError(f"the evaluator does not know GATHER of batches, needed for {op.name}")
+        raise InvalidProgramError(f"{op.name}: the evaluator does not implement GATHER with batch dimensions")
     return [operands[0].take(operands[1], axis=attributes.axis(op))]
 
 
@@ -157,7 +157,7 @@ def _strided_slice(op: TfliteOp, operands: list[Array]) -> list[Array]:
     x, begin, end, strides = operands
     sliced = StridedSlice.of(op)
     if not sliced.is_plain:
-        raise InvalidProgramError(f"the evaluator does not know such a STRIDED_SLICE, needed for {op.name}")
+        raise InvalidProgramError(f"{op.name}: the evaluator does not implement STRIDED_SLICE with these masks")
     index: list[int | slice] = []
     for axis, (first, last, stride) in enumerate(zip(begin, end, strides, strict=True)):
         lower = None if sliced.has_open_begin(axis) else int(first)
@@ -170,14 +170,16 @@ def _cast_type(op: TfliteOp) -> np.dtype[np.generic]:
     """Return the type of a CAST's result as it is computed here: all floating-point types are float64."""
     dtype = op.results[0].type.dtype.numpy
     if dtype is None:
-        raise InvalidProgramError(f"the evaluator does not know {op.results[0].type}, needed for {op.name}")
+        raise InvalidProgramError(
+            f"{op.name}: the evaluator does not implement the result type {op.results[0].type}"
+        )
     return np.dtype(np.float64) if np.issubdtype(dtype, np.floating) else dtype
 
 
 def _cumsum(op: TfliteOp, operands: list[Array]) -> list[Array]:
     x, axis = operands
     if attributes.is_reverse(op):
-        raise InvalidProgramError(f"the evaluator does not know a reverse CUMSUM, needed for {op.name}")
+        raise InvalidProgramError(f"{op.name}: the evaluator does not implement a reverse CUMSUM")
     total = np.cumsum(x, axis=int(axis))
     return [np.asarray(total - x if attributes.is_exclusive(op) else total)]
 

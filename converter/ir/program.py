@@ -138,7 +138,7 @@ class TfliteOp:
         """Return an operand that the op always has. Raises ValueError if it is left out."""
         value = self.operands[index] if index < len(self.operands) else None
         if value is None:
-            raise ValueError(f"{self.name}: {self.kind} lacks operand {index}")
+            raise ValueError(f"{self.name}: {self.kind} has no operand {index}")
         return value
 
 
@@ -229,7 +229,7 @@ class Scan:
     @property
     def cell(self) -> str:
         """What a step is, in words."""
-        return f"a step of its own of {len(self.body.ops)} ops"
+        return f"unrecognised step ({len(self.body.ops)} ops)"
 
     @property
     def operands(self) -> tuple[Value | None, ...]:

@@ -23,12 +23,12 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
     if isinstance(op, Recurrence):
         x, length, mask = new((op.x, op.sequence_length, op.mask))
         if x is None:
-            raise TypeError(f"{op.name} has no input")
+            raise TypeError(f"{op.name}: expected an input sequence, got none")
         return replace(op, x=x, sequence_length=length, mask=mask, initial_state=new(op.initial_state))
     if isinstance(op, Bidirectional):
         forward, backward = rewire(op.forward, other), rewire(op.backward, other)
         if not (isinstance(forward, Recurrence) and isinstance(backward, Recurrence)):
-            raise TypeError(f"{op.name} has a direction that is no recurrence")
+            raise TypeError(f"{op.name}: expected a Recurrence in each direction")
         return replace(op, forward=forward, backward=backward)
     if isinstance(op, Scan):
         length, steps = new((op.length, op.steps))

@@ -102,10 +102,12 @@ class Value:
         if self.data is None:
             return
         if self.is_variable:
-            raise ValueError(f"{self.name}: a state tensor cannot hold constant data")
+            raise ValueError(f"{self.name}: a state tensor cannot have constant data")
         dtype = self.type.dtype.numpy
         if dtype is not None and (self.data.dtype != dtype or self.data.shape != self.type.shape):
-            raise ValueError(f"{self.name}: data is {self.data.dtype}{list(self.data.shape)}, type is {self.type}")
+            raise ValueError(
+                f"{self.name}: expected data of {self.type}, got {self.data.dtype}{list(self.data.shape)}"
+            )
         frozen = self.data.view()
         frozen.flags.writeable = False
         object.__setattr__(self, "data", frozen)
@@ -135,5 +137,5 @@ class Location:
 def dims(x: Value) -> Shape:
     """Return the shape of a value of known rank. Raises ValueError for any other."""
     if x.type.shape is None:
-        raise ValueError(f"{x.name} has no known rank")
+        raise ValueError(f"{x.name}: expected a known rank, got {x.type}")
     return x.type.shape

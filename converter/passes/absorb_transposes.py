@@ -132,7 +132,7 @@ def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
 
 def _swapped_axes(axes: Value | None, emitter: Emitter) -> Value:
     if axes is None or axes.data is None:
-        raise ValueError("the axes to reverse are not known")
+        raise ValueError("the axes of the reversal are not constant")
     return emitter.constant("axes", np.asarray([1, 0, 2], axes.data.dtype)[axes.data])
 
 

@@ -28,7 +28,7 @@ def choose_lowering(program: Program, options: ConvertOptions) -> Program:
         reason for choices in chosen for op in choices.values() if op.lowering is None for reason in op.refused
     ]
     if rejections:
-        raise ConversionError("no lowering computes the model exactly", rejections)
+        raise ConversionError("cannot convert the model exactly with the chosen options", rejections)
     graphs = (_applied(graph, choices) for graph, choices in zip(program.graphs, chosen, strict=True))
     return replace(program, graphs=tuple(graphs))
 

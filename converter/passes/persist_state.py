@@ -51,7 +51,7 @@ def persist_state(program: Program) -> Program:
     """
     rejections = list(_rejections(program))
     if rejections:
-        raise ConversionError("the state cannot be kept from one invoke to the next", rejections)
+        raise ConversionError("cannot keep the state between invokes", rejections)
     kept = list(open_states(program))
     if not kept:
         return program
@@ -90,8 +90,8 @@ def _rejections(program: Program) -> Iterator[Rejection]:
                 yield Rejection(
                     Rule.STREAMING_IN_CONTROL_FLOW,
                     inner.place,
-                    "the recurrence runs inside a tf.while_loop or tf.cond",
-                    "call dynamic_rnn outside of it",
+                    "the recurrence runs inside a tf.while_loop or tf.cond, so it has no single state to keep",
+                    "call dynamic_rnn outside of the loop or branch",
                 )
 
 
@@ -108,14 +108,14 @@ def _steps_rejections(op: Recurrent, *, is_backward: bool) -> Iterator[Rejection
         yield Rejection(
             Rule.STREAMING_DYNAMIC_BATCH,
             op.place,
-            "the state has a row for each row of the batch, and the batch is unknown",
+            "the state has one row per batch element, and the batch is unknown",
             "fix the batch in the input signature, usually to 1",
         )
     if is_backward:
         yield Rejection(
             Rule.STREAMING_BACKWARDS,
             op.place,
-            "the recurrence runs from the end of its input to the start, so it cannot go on in the next chunk",
+            "the recurrence runs backwards, so it cannot continue in the next chunk",
             "use state='stateless' with whole sequences",
         )
 

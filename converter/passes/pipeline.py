@@ -121,5 +121,7 @@ def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
     for step in passes:
         program = verify(step.run(program), after=step.name)
         if step.ensures is not None and not step.ensures(program):
-            raise InvalidProgramError(f"after {step.name}, what it ensures does not hold")
+            raise InvalidProgramError(
+                f"after {step.name}, the program does not have the property that the pass ensures"
+            )
     return program

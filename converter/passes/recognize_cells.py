@@ -14,7 +14,7 @@ from converter.ir import Graph, Names, Op, Program, Scan
 from converter.recognition import recognize
 from converter.rules import Rule
 
-_HINT = "its step runs in a loop as it is; a cell of TensorFlow 1, Keras or tflite_rnn.nn would be recognised"
+_HINT = "it becomes a loop, as it is; cells of TensorFlow 1, Keras and tflite_rnn.nn are recognised"
 
 
 def recognize_cells(program: Program) -> Program:
@@ -51,4 +51,4 @@ def _recognized(scan: Scan, around: Dimensions, names: Names) -> Iterator[Op]:
 
 
 def _refusal(scan: Scan, reason: str) -> Rejection:
-    return Rejection(Rule.KNOWN_CELLS, scan.place, f"this loop is no known cell: {reason}", _HINT)
+    return Rejection(Rule.KNOWN_CELLS, scan.place, f"the loop is not a known cell: {reason}", _HINT)

@@ -21,8 +21,8 @@ def rename(program: Program, names: Mapping[str, str]) -> Program:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise OptionError(
-            f"cannot rename {', '.join(unknown)}: the model's inputs are {', '.join(signature.inputs)}, "
-            f"its outputs {', '.join(signature.outputs)}"
+            f"cannot rename {', '.join(unknown)}: the inputs are {', '.join(signature.inputs)}, the "
+            f"outputs {', '.join(signature.outputs)}"
         )
     inputs, outputs = (
         tuple(names.get(name, name) for name in side) for side in (signature.inputs, signature.outputs)
@@ -30,7 +30,9 @@ def rename(program: Program, names: Mapping[str, str]) -> Program:
     for what, side in (("inputs", inputs), ("outputs", outputs)):
         repeated = sorted({name for name in side if side.count(name) > 1})
         if repeated:
-            raise OptionError(f"renamed so, two {what} would be called {', '.join(repeated)}")
+            raise OptionError(
+                f"cannot rename: several {what} would be called {', '.join(repeated)}; choose different names"
+            )
     renamed = replace(signature, inputs=inputs, outputs=outputs)
     others = (other for other in program.signatures if other is not signature)
     return replace(program, signatures=(renamed, *others))

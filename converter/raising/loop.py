@@ -38,7 +38,7 @@ class Loop:
         """Return what a carried value is before the loop."""
         value = self.op.operands[position]
         if value is None:
-            raise ValueError(f"{self.op.name} carries nothing at position {position}")
+            raise ValueError(f"{self.op.name}: operand {position} is missing")
         return value
 
     def invariants(self) -> frozenset[int]:

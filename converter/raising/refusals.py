@@ -18,16 +18,17 @@ def refuse_custom_op(op: TfliteOp) -> Rejection:
         return Rejection(
             Rule.BUILTIN_OPS_ONLY,
             op.name,
-            f"the TensorFlow op {code} has no TFLite builtin",
-            "replace it by ops that TFLite has",
+            f"the TensorFlow op {code} has no TFLite equivalent",
+            "replace it with ops that TFLite has",
         )
     return Rejection(
         Rule.LOOP_FORM,
         re.sub(r"(/while(_\d+)?)?/[^/]*TensorArray.*", "", op.name),
-        "it collects tensors in a loop that is not run step by step, from the first to the last: its end depends "
-        "on what it computes, a loop or a branch is inside it, or it reads and writes in another order",
-        "count the steps from 0 by 1 up to a limit that does not change, read sequences and write outputs at the "
-        "counter, or fix the batch and time dimensions of the inputs",
+        "the loop collects tensors, but not one per step from the first to the last: its end "
+        "depends on what it computes, it contains a loop or branch, or it reads or writes out of "
+        "order",
+        "count the steps from 0 by 1 up to a constant limit and index sequences and outputs with "
+        "that counter, or fix the batch and time dimensions of the inputs",
     )
 
 

@@ -346,7 +346,7 @@ def _replace_reader(op: TfliteOp, write: Write, whole: Value, plan: _Plan, raise
     elif op.custom_code in {"TensorArraySizeV3", "TensorListLength"}:
         count = write.count
         if count is None:
-            raise ValueError(f"{op.name} asks for the length of a list that grows")
+            raise ValueError(f"{op.name}: the length of a growing list is unknown before the loop")
         raised.other[result] = count
     else:
         index = op.operand(ArrayOperand.INDEX if op.custom_code in _ARRAY_READERS else ListOperand.INDEX)

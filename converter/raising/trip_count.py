@@ -77,7 +77,7 @@ def _length(count: TripCount, emitter: Emitter) -> Value:
     if held is not None:
         return held
     if count.size is None:
-        raise ValueError("a loop without limits")
+        raise ValueError("expected a loop with at least one limit")
     return emit_size(count.size, emitter)
 
 

@@ -84,7 +84,7 @@ def find_cells(step: SymbolicStep) -> list[Found] | str:
     taken = {component for cell in found for component in cell.components}
     for k, component in enumerate(step.components):
         if k not in taken:
-            return f"what it makes of its state {component.state} ({component.value.name}) is no known cell's"
+            return f"the new value of its state {component.state} ({component.value.name}) matches no known cell"
     return found
 
 

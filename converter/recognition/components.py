@@ -30,12 +30,12 @@ def components_of(body: Graph, states: Sequence[Value]) -> tuple[Component, ...]
     found: list[Component] = []
     for index, value in enumerate(states):
         if depth(value) is None:
-            return f"its state {index} is {value.type}, not a float32 vector per row"
+            return f"its state {index}: expected a float32 vector per row, got {value.type}"
         start = 0
         for part in _concatenated(value, producers):
             width = depth(part)
             if width is None:
-                return f"a part of its state {index} is {part.type}, not a float32 vector per row"
+                return f"a part of its state {index}: expected a float32 vector per row, got {part.type}"
             found.append(Component(index, start, width, part))
             start += width
     return tuple(found)

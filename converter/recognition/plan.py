@@ -55,7 +55,7 @@ def in_order(cells: Sequence[Found]) -> tuple[Found, ...]:
         made = {component for cell in ordered for component in cell.components}
         ready = [cell for cell in pending if _read_by(cell) <= made]
         if not ready:
-            raise NoPlanError("its cells read each other's outputs of the same step in a circle")
+            raise NoPlanError("its cells depend on each other's outputs of the same step")
         ordered.append(ready[0])
         pending.remove(ready[0])
     return tuple(ordered)
@@ -153,7 +153,7 @@ class _Planner:
         elif key in self._step.symbolic.spelled:
             value = self._step.symbolic.spelled[key]
         else:
-            raise NoPlanError("what a cell reads is spread over several values of its step")
+            raise NoPlanError("the input of a cell is spread over several values of the step")
         return self._sequence(value)
 
     def _sequence(self, value: Value) -> Value:
@@ -236,7 +236,7 @@ class _Planner:
     def _write_padded(self, place: int) -> None:
         value, lengths = self._step.unmasked.outputs[place], self._lengths()
         if value is None or lengths is None:
-            raise ValueError(f"output {place} of {self._scan.name} has no padding")
+            raise ValueError(f"output {place} of {self._scan.name} is not padded")
         zero_padding(
             self._sequence(value), lengths, self._scan.outputs[place], time_major=True, emitter=self._emitter
         )
@@ -276,11 +276,9 @@ class _Planner:
     def _refuse_states(self, needed: Set[Value]) -> None:
         for component in self._step.symbolic.components:
             if component.value in needed and component.value not in self._sequences:
-                raise NoPlanError(
-                    "it uses the memory of a cell at every step, which is not among the cell's outputs"
-                )
+                raise NoPlanError("it reads the memory of a cell at every step, which the cell does not output")
         if not needed.isdisjoint(self._inside.states):
-            raise NoPlanError("it uses a state outside of the cell that has it")
+            raise NoPlanError("it reads a state outside of the cell that updates it")
 
 
 def _stacked(value: Value, leading: tuple[int | None, ...]) -> TensorType:

@@ -26,13 +26,13 @@ def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
         return str(reason)
     lengths = _around(scan, step.unmasked.lengths)
     if not runs_all(scan, lengths, around):
-        return "it does not run every step of its sequences"
+        return "it may not run every step of its sequences"
     try:
         trial = with_open_inputs(scan)
         if not computes_the_same(
             trial, plan(trial, step, around.producers, names.copy()), lengths, around.producers
         ):
-            return "what it computes differs from the cells that it looks like"
+            return "its results differ from those of the cells that it resembles"
         return [_rounded(op) for op in plan(scan, step, around.producers, names)]
     except NoPlanError as reason:
         return str(reason)
@@ -41,13 +41,13 @@ def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
 def _understood(scan: Scan, around: Producers) -> Step:
     """Return the step in terms of cells. Raises NoPlanError with the reason if that cannot be had."""
     if not scan.initial_state or not scan.sequences:
-        raise NoPlanError("it has no state" if scan.sequences else "it has no sequence to read")
+        raise NoPlanError("it has no state" if scan.sequences else "it reads no sequence")
     for op in scan.body.ops:
         if not isinstance(op, TfliteOp):
-            raise NoPlanError(f"its step contains {op.name}, another recurrence")
+            raise NoPlanError(f"its step contains the recurrence {op.name}")
         if has_effects(op):
             raise NoPlanError(
-                f"its step contains {op.name}, a {op.kind} that may do more than compute its results"
+                f"its step contains {op.name}, a {op.kind}, which may do more than compute its results"
             )
     unmasked = unmask(scan, around)
     if isinstance(unmasked, str):

@@ -53,12 +53,12 @@ def unmask(scan: Scan, around: Producers) -> Unmasked | str:
     elements = [_masked_value(value, step, producers) for value in step.elements]
     lengths = {part.lengths for part in states}
     if len(lengths) > 1:
-        return "some of its states are held at the end of a sequence and others are not"
+        return "some of its states are kept at the end of a sequence and others are not"
     if not lengths or lengths == {None}:
         return Unmasked(step.new_states, step.elements, None)
     for index, (part, old) in enumerate(zip(states, step.states, strict=True)):
         if part.kept is not old:
-            return f"its state {index} becomes something else than what it was where a sequence has ended"
+            return f"its state {index} is not kept where a sequence has ended"
     (length,) = lengths
     outside = dict(zip(step.invariants, scan.invariants, strict=True))
 

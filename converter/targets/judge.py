@@ -53,7 +53,7 @@ def _boundary_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
                 yield Rejection(
                     Rule.TARGET_BOUNDARY_TYPE,
                     name,
-                    f"the {side} {name} is {value.type.dtype.value}; {rules.title} passes {types} only",
+                    f"the {side} {name} is {value.type.dtype.value}, but {rules.title} only passes {types}",
                     "cast it inside the model",
                 )
     if not rules.direct_outputs:
@@ -65,9 +65,9 @@ def _output_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
         yield Rejection(
             Rule.TARGET_DIRECT_OUTPUT,
             name.name,
-            f"the output {name.name} is the result of a WHILE, an input or another output; "
-            f"{rules.title} gives garbage for it, or refuses it",
-            "copy it by an op (convert does)",
+            f"the output {name.name} is the direct result of a WHILE, an input or another output; "
+            f"{rules.title} returns garbage for it, or refuses it",
+            "convert the model for this target, which copies such outputs",
         )
 
 
@@ -89,7 +89,7 @@ def _tensor_rejections(graph: Graph, rules: Rules) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.TARGET_VARIABLE_TENSORS,
                 value.name,
-                f"{rules.title} refuses state tensors, and with them every fused recurrent op",
+                f"{rules.title} has no state tensors, which every fused recurrent op needs",
                 "convert the model for this target: its recurrences become loops",
             )
             break
@@ -100,8 +100,8 @@ def _tensor_rejections(graph: Graph, rules: Rules) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.TARGET_STATIC_SHAPES,
                 value.name,
-                f"{value.name} is {value.type}; {rules.title} needs every dimension fixed",
-                "fix the batch and the time of the inputs",
+                f"{value.name} is {value.type}, but {rules.title} needs every dimension fixed",
+                "fix the batch and time dimensions of the inputs",
             )
             return
 
@@ -112,8 +112,8 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
         yield Rejection(
             Rule.TARGET_OP,
             op.name,
-            f"{op.custom_code} is a custom op, which {rules.title} does not have",
-            "replace it",
+            f"{rules.title} does not have the custom op {op.custom_code}",
+            "replace the layer that it comes from",
         )
     elif newest == 0:
         yield Rejection(
@@ -123,16 +123,16 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
         yield Rejection(
             Rule.TARGET_OP_VERSION,
             op.name,
-            f"{op.builtin} has version {op.version}; {rules.title} knows it up to version {newest}",
-            "replace the layer it comes from, or use a newer runtime",
+            f"{op.builtin} has version {op.version}, but {rules.title} supports it up to version {newest}",
+            "use a newer runtime, or replace the layer that it comes from",
         )
     limit = rules.concatenation_operands
     if limit is not None and op.builtin == "CONCATENATION" and len(op.operands) > limit:
         yield Rejection(
             Rule.TARGET_CONCATENATION,
             op.name,
-            f"a CONCATENATION of {len(op.operands)} operands; {rules.title} takes {limit}",
-            "concatenate in several steps",
+            f"CONCATENATION has {len(op.operands)} operands, but {rules.title} takes at most {limit}",
+            "convert the model for this target, or concatenate in several steps",
         )
     if not rules.fused_features and op.builtin == _STATEFUL:
         yield from _fused_rejections(op, rules)
@@ -143,8 +143,8 @@ def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
         yield Rejection(
             Rule.TARGET_FUSED_LSTM,
             op.name,
-            f"the fused LSTM of {rules.title} takes {_OPERANDS} operands, {op.name} has {len(op.operands)}",
-            "convert the model again",
+            f"{op.name} has {len(op.operands)} operands, but the fused LSTM of {rules.title} takes {_OPERANDS}",
+            "convert the model for this target",
         )
         return
     found = [what for what, (place, present) in _FEATURES.items() if (op.operands[place] is not None) is present]
@@ -154,6 +154,6 @@ def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
         yield Rejection(
             Rule.TARGET_FUSED_LSTM,
             op.name,
-            f"the fused LSTM of {rules.title} has no {what}",
-            "convert the model for this target: such a recurrence becomes a loop",
+            f"the fused LSTM of {rules.title} does not support {what}",
+            "convert the model for this target: the recurrence becomes a loop",
         )

@@ -67,16 +67,16 @@ def test_inspect_shows_a_file_whose_metadata_is_damaged(model: Path) -> None:
     model.write_bytes(data.replace(b'"format":1', b'"format":9'))
     result = run("inspect", model)
     assert result.exit_code == 0, result.output
-    assert "made by a newer tflite-rnn" in result.output
+    assert "made by a newer version of tflite-rnn" in result.output
     assert "signature serving_default" in result.output
 
 
 def test_inspect_refuses_a_missing_file(tmp_path: Path) -> None:
-    assert "cannot read the model: No such file" in refused("inspect", tmp_path / "none.tflite")
+    assert "cannot read the file: No such file" in refused("inspect", tmp_path / "none.tflite")
 
 
 def test_inspect_refuses_a_directory(tmp_path: Path) -> None:
-    assert "cannot read the model: Is a directory" in refused("inspect", tmp_path)
+    assert "cannot read the file: Is a directory" in refused("inspect", tmp_path)
 
 
 def test_inspect_refuses_random_bytes(tmp_path: Path) -> None:
@@ -132,18 +132,18 @@ def test_the_help_of_convert_is_one_screen() -> None:
 
 @pytest.mark.tensorflow  # imported to tell sources apart
 def test_convert_refuses_a_directory_that_is_no_saved_model(tmp_path: Path) -> None:
-    assert "holds no saved_model.pb" in refused("convert", tmp_path, "-o", tmp_path / "out.tflite")
+    assert "has no saved_model.pb" in refused("convert", tmp_path, "-o", tmp_path / "out.tflite")
 
 
 @pytest.mark.parametrize("place", ["nowhere/out.tflite", "."])
 def test_convert_refuses_an_output_that_cannot_be_written_before_any_work(tmp_path: Path, place: str) -> None:
-    assert "cannot write there" in refused("convert", tmp_path / "nothing", "-o", tmp_path / place)
+    assert "cannot write the file" in refused("convert", tmp_path / "nothing", "-o", tmp_path / place)
 
 
 def test_convert_refuses_a_report_that_cannot_be_written(tmp_path: Path) -> None:
     place = tmp_path / "nowhere" / "report.json"
     message = refused("convert", tmp_path, "-o", tmp_path / "out.tflite", "--report", place)
-    assert "report.json: cannot write there" in message
+    assert "report.json: cannot write the file" in message
 
 
 def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:

@@ -40,4 +40,4 @@ def test_a_rule_is_explained_by_its_reason_and_its_cure(name: str) -> None:
 def test_an_unknown_rule_gets_its_near_matches(name: str, advice: str) -> None:
     status, output = explain(name)
     assert status == 2
-    assert f"error: no rule is called '{name}'; {advice}" in output
+    assert f"error: unknown rule '{name}'; {advice}" in output

@@ -47,7 +47,7 @@ def read(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Run:
         (["--signature-key", "s"], "--signature-key is an option of a SavedModel"),
         (["--unsafe"], "--unsafe is an option of a Keras file"),
         (["--custom-object", "A=m:A"], "--custom-object is an option of a Keras file"),
-        (["--input-shapes", "x:5,2,9"], "{source}: axis 2 of x cannot be 9: it was fixed to 3"),
+        (["--input-shapes", "x:5,2,9"], "{source}: cannot set dimension 2 of x to 9: the file fixes it to 3"),
         (["--custom-object", "A"], "expected NAME=MODULE:ATTR, got 'A'"),
         (["--custom-object", "A=m"], "expected NAME=MODULE:ATTR, got 'A=m'"),
         (["--input-shapes", "x:0,2,3"], "input_shapes['x']: expected sizes of at least 1"),

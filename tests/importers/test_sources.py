@@ -53,15 +53,21 @@ def test_shapes_of_a_frozen_graphs_inputs_can_be_given(graph: Path) -> None:
     ("options", "complaint"),
     [
         ({}, "which nodes are the outputs.*ends: y, h"),
-        ({"outputs": ("z",)}, "no output can be z: no such node; candidates: .*"),
+        ({"outputs": ("z",)}, "unknown output: the graph has no node z; candidates: .*"),
         ({"outputs": ("y",), "constants": {"keep": 1.0}}, "no constant can be keep.*candidates: keep_prob, x, n"),
         (
             {"outputs": ("y",), "constants": {"y": 1.0}},
-            "y cannot be a constant: it is no placeholder but Identity",
+            "cannot make y a constant: expected a placeholder, got Identity",
         ),
-        ({"outputs": ("y",), "constants": {"keep_prob": "all"}}, "keep_prob cannot be 'all': it is of float32"),
+        (
+            {"outputs": ("y",), "constants": {"keep_prob": "all"}},
+            "cannot set keep_prob: expected a number of type float32, got 'all'",
+        ),
         ({"outputs": ("y",)}, "the input keep_prob has no shape in the graph; give it one"),
-        ({"outputs": ("y",), "inputs": ("w",)}, "no input can be w: no such node; candidates: x, n, keep_prob"),
+        (
+            {"outputs": ("y",), "inputs": ("w",)},
+            "unknown input: the graph has no node w; candidates: x, n, keep_prob",
+        ),
         ({**OPTIONS, "input_shapes": {"w": (1,)}}, "no shape of an input can be w"),
     ],
 )
@@ -190,9 +196,9 @@ def _zip(*names: str) -> bytes:
 NOISE = np.random.default_rng(0).bytes(400)
 ALIENS = {
     "random .tflite": ("a.tflite", NOISE, "not a TFLite model"),
-    "text": ("a.pb", b"node {\n}\n", "a text file; expected a SavedModel directory, a Keras file"),
+    "text": ("a.pb", b"node {\n}\n", "expected a SavedModel directory, .*, got a text file"),
     "nothing": ("a.pb", b"", "an empty file"),
-    "a part of a SavedModel": ("saved_model.pb", NOISE, "a part of a SavedModel; give its directory"),
+    "part of a SavedModel": ("saved_model.pb", NOISE, "part of a SavedModel; give its directory"),
     "HDF5": ("a.pb", b"\x89HDF\r\n\x1a\n" + NOISE, "not a Keras model, or damaged"),
     "a Keras archive": ("a.keras", _zip("config.json", "metadata.json"), "not a Keras model, or damaged"),
     "a zip": ("a.pb", _zip("readme"), "a zip archive"),
@@ -203,7 +209,9 @@ ALIENS = {
 def test_random_bytes_are_no_frozen_graph(tmp_path: Path) -> None:
     path = tmp_path / "a.pb"
     path.write_bytes(NOISE)
-    with pytest.raises(rnn.TfliteRnnError, match="not a frozen graph: it is no GraphDef, or it is damaged"):
+    with pytest.raises(
+        rnn.TfliteRnnError, match="not a frozen graph: expected a GraphDef, got another or a damaged file"
+    ):
         rnn.convert(path)
 
 
@@ -232,5 +240,5 @@ def test_a_cut_off_file_is_named(graph: Path, tmp_path: Path) -> None:
 def test_what_is_not_there_or_is_no_saved_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(rnn.SourceError, match="no such file or directory"):
         format_of(tmp_path / "missing")
-    with pytest.raises(rnn.SourceError, match=r"holds no saved_model\.pb"):
+    with pytest.raises(rnn.SourceError, match=r"has no saved_model\.pb"):
         format_of(tmp_path)

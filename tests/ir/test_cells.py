@@ -13,12 +13,12 @@ RNG = np.random.default_rng(0)
 
 
 def test_a_gate_refuses_matrices_of_other_units() -> None:
-    with pytest.raises(ValueError, match="kernel has 3 rows, the bias has 4"):
+    with pytest.raises(ValueError, match="kernel: expected 4 rows, as the bias has, got 3"):
         Gate(np.zeros((3, 2)), np.zeros((4, 4)), np.zeros(4))
 
 
 def test_a_gate_refuses_a_bias_of_rank_2() -> None:
-    with pytest.raises(ValueError, match=r"bias has shape \[4, 1\]"):
+    with pytest.raises(ValueError, match=r"bias: expected rank 1, got shape \[4, 1\]"):
         Gate(np.zeros((4, 2)), np.zeros((4, 4)), np.zeros((4, 1)))
 
 
@@ -28,7 +28,7 @@ def test_an_rnn_cell_refuses_a_recurrent_kernel_that_is_not_square() -> None:
 
 
 def test_an_lstm_cell_refuses_gates_of_different_depths() -> None:
-    with pytest.raises(ValueError, match=r"cell_gate.kernel is \[4, 5\], not \[4, 3\]"):
+    with pytest.raises(ValueError, match=r"cell_gate.kernel: expected shape \[4, 3\], got \[4, 5\]"):
         replace(lstm_cell(), cell_gate=gate(RNG, 4, 5, 4))
 
 
@@ -39,7 +39,7 @@ def test_an_lstm_cell_refuses_a_clip_that_is_no_bound(clip: float) -> None:
 
 
 def test_an_lstm_cell_refuses_a_peephole_into_an_absent_input_gate() -> None:
-    with pytest.raises(ValueError, match="together or not at all"):
+    with pytest.raises(ValueError, match="both an input gate and its peephole weights, or neither"):
         replace(lstm_cell(peephole=True), input_gate=None)
 
 
@@ -55,11 +55,11 @@ def test_a_cell_describes_its_options() -> None:
 
 
 def test_a_gru_cell_refuses_gates_and_biases_of_other_sizes() -> None:
-    with pytest.raises(ValueError, match=r"candidate.kernel is \[4, 5\], not \[4, 3\]"):
+    with pytest.raises(ValueError, match=r"candidate.kernel: expected shape \[4, 3\], got \[4, 5\]"):
         replace(gru_cell(), candidate=gate(RNG, 4, 5, 4))
-    with pytest.raises(ValueError, match=r"reset_gate.recurrent_kernel is \[4, 2\], not \[4, 4\]"):
+    with pytest.raises(ValueError, match=r"reset_gate.recurrent_kernel: expected shape \[4, 4\], got \[4, 2\]"):
         replace(gru_cell(), reset_gate=gate(RNG, 4, 3, 2))
-    with pytest.raises(ValueError, match=r"candidate_recurrent_bias is \[3\], not \[4\]"):
+    with pytest.raises(ValueError, match=r"candidate_recurrent_bias: expected shape \[4\], got \[3\]"):
         replace(gru_cell(), candidate_recurrent_bias=np.zeros(3))
 
 
@@ -71,17 +71,17 @@ def test_a_gru_cell_has_its_output_for_a_state_and_describes_its_options() -> No
 
 
 def test_a_layer_normalisation_refuses_what_is_none() -> None:
-    with pytest.raises(ValueError, match=r"gamma is \[4\], beta \[3\], not \[units\] both"):
+    with pytest.raises(ValueError, match=r"expected one shape \[units\], got \[4\] and \[3\]"):
         LayerNorm(np.ones(4), np.zeros(3), 1e-12)
-    with pytest.raises(ValueError, match=r"epsilon is 0\.0, not above 0"):
+    with pytest.raises(ValueError, match=r"epsilon: expected a number above 0, got 0\.0"):
         LayerNorm(np.ones(4), np.zeros(4), 0.0)
 
 
 def test_a_layer_normalised_lstm_refuses_norms_of_other_gates_or_sizes() -> None:
     cell = layer_norm_lstm_cell()
-    with pytest.raises(ValueError, match="the input gate and its normalisation come together or not at all"):
+    with pytest.raises(ValueError, match="both an input gate and its layer normalisation, or neither"):
         replace(cell, input_norm=None)
-    with pytest.raises(ValueError, match=r"gamma of state is \[3\], not \[4\]"):
+    with pytest.raises(ValueError, match=r"gamma of state: expected shape \[4\], got \[3\]"):
         replace(cell, state_norm=LayerNorm(np.ones(3), np.zeros(3), 1e-12))
 
 
@@ -158,7 +158,7 @@ def test_constants_are_read_only() -> None:
 
 
 def test_a_constant_refuses_data_of_another_type() -> None:
-    with pytest.raises(ValueError, match=r"data is float64\[3\], type is float32\[3\]"):
+    with pytest.raises(ValueError, match=r"c: expected data of float32\[3\], got float64\[3\]"):
         Value("c", TensorType(DType.FLOAT32, (3,)), np.zeros(3))
 
 

@@ -311,7 +311,7 @@ def test_what_depends_on_slices_alone_is_computed_before_the_loop() -> None:
 
 def test_no_fused_op_computes_an_unknown_step() -> None:
     source = scan_program(cases(3, 2)["dense"])
-    with pytest.raises(ConversionError, match="this loop is no known cell"):
+    with pytest.raises(ConversionError, match="the loop is not a known cell"):
         compile_program(source, ConvertOptions(lowering=Lowering.FUSED))
 
 

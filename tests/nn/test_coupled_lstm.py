@@ -77,7 +77,7 @@ def test_more_shards_than_rows_and_an_empty_projection_are_refused_at_the_first_
     x = np.zeros([B, D], np.float32)
     for options, message in (
         ({"num_unit_shards": 99}, "in 99 row blocks; use 1 to 7"),
-        ({"num_proj": 0}, "num_proj is 0"),
+        ({"num_proj": 0}, "num_proj must be at least 1"),
     ):
         cell = nn.CoupledInputForgetGateLSTMCell(U, **options)
         with pytest.raises(ValueError, match=message):

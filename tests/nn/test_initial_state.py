@@ -77,13 +77,13 @@ def test_lists_and_tuples_stand_for_each_other_and_the_cells_structure_comes_bac
 @pytest.mark.parametrize("kind", STACKS)
 def test_an_initial_state_that_does_not_fit_is_refused(dynamic_rnn, kind):
     zeros = np.zeros([B, U], np.float32)
-    with pytest.raises(ValueError, match="initial_state has 1 tensors, the state of the cell has 3"):
+    with pytest.raises(ValueError, match="initial_state must have 3 tensors, as the state of the cell, but saw 1"):
         dynamic_rnn(STACKS[kind], X, initial_state=zeros)
     with pytest.raises(ValueError, match="initial_state must have the structure"):
         dynamic_rnn(STACKS[kind], X, initial_state=(zeros, zeros[:, :2], zeros))
-    with pytest.raises(ValueError, match=r"initial_state has shape \(4, 4\) where the cell needs \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"initial_state must have shape \(4, 2\), but saw \(4, 4\)"):
         dynamic_rnn(STACKS[kind], X, initial_state=((zeros, zeros), zeros))
-    with pytest.raises(ValueError, match=r"initial_state has shape \(3, 4\) where the cell needs \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"initial_state must have shape \(4, 4\), but saw \(3, 4\)"):
         dynamic_rnn(STACKS[kind], X, initial_state=((zeros[:3], zeros[:, :2]), zeros))
 
 

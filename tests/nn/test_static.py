@@ -90,7 +90,7 @@ def test_no_sequence_is_a_type_error_and_an_empty_one_a_value_error():
                 run(cell, inputs, dtype=tf.float32)
         with pytest.raises(ValueError, match="inputs must not be empty"):
             run(cell, [], dtype=tf.float32)
-        with pytest.raises(ValueError, match=r"inputs have shape \(4, 3\) in step 0, but \(4, 2\) in step 1"):
+        with pytest.raises(ValueError, match=r"but saw \(4, 3\) in step 0 and \(4, 2\) in step 1"):
             run(cell, [X[0], X[1, :, :2]], dtype=tf.float32)
         with pytest.raises(ValueError, match="every step of inputs must have the structure"):
             run(cell, [X[0], (X[1],)], dtype=tf.float32)

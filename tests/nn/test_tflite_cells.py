@@ -133,5 +133,5 @@ def test_inputs_of_another_type_than_the_weights_are_an_assertion_error(cell_cla
 
 def test_a_projection_of_depth_zero_is_refused_at_the_first_step():
     cell = nn.TFLiteLSTMCell(U, num_proj=0)
-    with pytest.raises(ValueError, match="num_proj is 0"):
+    with pytest.raises(ValueError, match="num_proj must be at least 1"):
         cell(np.zeros([B, D], np.float32), cell.zero_state(B, tf.float32))

@@ -85,7 +85,7 @@ def test_a_scan_that_has_no_state_exposes_none() -> None:
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(TfliteRnnError, match="state is 'sticky'; expected one of stateless, explicit"):
+    with pytest.raises(TfliteRnnError, match="state: expected one of stateless, explicit"):
         ConvertOptions.parse(state="sticky")
 
 

@@ -99,7 +99,7 @@ def test_a_loop_on_request_is_a_loop() -> None:
 
 
 def test_an_unknown_lowering_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(TfliteRnnError, match="'fastest'; expected one of auto, fused, while, unrolled"):
+    with pytest.raises(TfliteRnnError, match="expected one of auto, fused, while, unrolled, got 'fastest'"):
         ConvertOptions.parse(lowering="fastest")
 
 
@@ -206,7 +206,7 @@ def test_an_op_that_no_runtime_has_is_refused() -> None:
     )
     graph = replace(source.main, ops=(*source.main.ops, custom), outputs=custom.results)
     found = rejections(Program((graph,), (Signature("s", ("x",), ("y",)),)))
-    assert found == [("builtin-ops-only", "the TensorFlow op Erfinv has no TFLite builtin")]
+    assert found == [("builtin-ops-only", "the TensorFlow op Erfinv has no TFLite equivalent")]
 
 
 @pytest.mark.parametrize("activation", [Activation.TANH, Activation.RELU, Activation.RELU6])

@@ -158,7 +158,7 @@ def test_every_pass_of_the_pipeline_has_a_kebab_case_name() -> None:
 
 def test_a_pass_that_breaks_its_promise_is_caught() -> None:
     lazy = Pass("lazy", lambda source: source, lambda _: False)
-    with pytest.raises(InvalidProgramError, match="after lazy, what it ensures does not hold"):
+    with pytest.raises(InvalidProgramError, match="after lazy, the program does not have the property"):
         run_passes(stack([rnn_cell()]), (lazy,))
 
 

@@ -28,10 +28,10 @@ def test_an_exposed_state_is_renamed_on_both_sides() -> None:
 
 
 def test_a_name_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(TfliteRnnError, match="cannot rename y: the model's inputs are x, its outputs layer_0"):
+    with pytest.raises(TfliteRnnError, match="cannot rename y: the inputs are x, the outputs layer_0"):
         converted(y="z")
 
 
 def test_names_must_stay_apart() -> None:
-    with pytest.raises(TfliteRnnError, match="two outputs would be called layer_0_state_0"):
+    with pytest.raises(TfliteRnnError, match="several outputs would be called layer_0_state_0"):
         converted(layer_0_outputs="layer_0_state_0")

@@ -171,7 +171,7 @@ def test_states_that_are_not_held_after_the_end_are_not_recognised() -> None:
     assert raw is not None
     changed = replace(step, new_states=(raw, *step.new_states[1:]))
     body = changed.body(scan.body.name, scan.body.ops)
-    _refused(program.map_ops(lambda _: replace(scan, body=body)), "some of its states are held")
+    _refused(program.map_ops(lambda _: replace(scan, body=body)), "some of its states are kept")
 
 
 def test_sequences_that_may_be_of_other_lengths_are_not_recognised() -> None:

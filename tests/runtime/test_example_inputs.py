@@ -79,12 +79,12 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
 
 
 def test_a_dynamic_feature_dimension_is_an_error_that_names_the_input() -> None:
-    with pytest.raises(CheckError, match=r"'x0' has the shape \[\?, 2, \?\]"):
+    with pytest.raises(CheckError, match=r"'x0': cannot make an example of shape \[\?, 2, \?\]"):
         _shape((None, 2, None), time_major=False)
 
 
 def test_a_dtype_without_examples_is_an_error_that_names_the_input() -> None:
-    with pytest.raises(CheckError, match="'x0' is object"):
+    with pytest.raises(CheckError, match="'x0': cannot make an example of type object"):
         _shape((1,), time_major=False, dtype="object")
 
 

@@ -67,15 +67,18 @@ def _entry(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (_entry(format=2), "made by a newer tflite-rnn .*format 2, this version knows 1.*upgrade tflite-rnn"),
-        (_entry(format="1"), "its metadata is damaged: format is '1', expected 1"),
-        (_entry(state="kept"), "its metadata is damaged: state is 'kept', expected one of stateless"),
-        (_entry(target=None), "target is None, expected a string"),
+        (
+            _entry(format=2),
+            "made by a newer version of tflite-rnn: expected metadata of format 1, got 2; upgrade tflite-rnn",
+        ),
+        (_entry(format="1"), "its metadata is damaged: format: expected 1, got '1'"),
+        (_entry(state="kept"), "its metadata is damaged: state: expected one of stateless"),
+        (_entry(target=None), "target: expected a string, got None"),
         (b"[1]", "expected an object, got list"),
         (b"", "its metadata is damaged"),
         (b"\xff{", "its metadata is damaged"),
         (b"[" * 60_000, "its metadata is damaged"),
-        (b" " * 70_000, "an entry claims 70000 bytes"),
+        (b" " * 70_000, "expected an entry of at most .* bytes inside the file, got 70000"),
     ],
     ids=range(9),
 )

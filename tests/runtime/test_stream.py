@@ -105,17 +105,17 @@ def test_without_an_interpreter_the_error_says_what_to_install(monkeypatch: pyte
     model = compile_program(SOURCE, ConvertOptions(state=StatePolicy.STREAMING)).model
     with pytest.raises(RuntimeFailure, match="no interpreter is installed: pip install ai-edge-litert"):
         Stream.open(model)
-    with pytest.raises(RuntimeFailure, match="tflite-runtime: not installed here; installed are none"):
+    with pytest.raises(RuntimeFailure, match="tflite-runtime is not installed; installed: none"):
         Stream.open(model, runtime="tflite-runtime")
 
 
 def test_an_interpreter_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(OptionError, match=f"no interpreter is called 'onnx'; choose from {INTERPRETERS[0]}, "):
+    with pytest.raises(OptionError, match=f"unknown interpreter 'onnx'; choose from {INTERPRETERS[0]}, "):
         Stream.open(compile_program(SOURCE).model, runtime="onnx")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.tflite: cannot read the model: No such file"):
+    with pytest.raises(SourceError, match=r"none\.tflite: cannot read the file: No such file"):
         Stream.open(tmp_path / "none.tflite")
     with pytest.raises(SourceError, match="the model: not a TFLite model"):
         Stream.open(b"nothing of the kind")
@@ -156,9 +156,12 @@ def test_a_stream_resets_the_model_when_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("metadata", "complaint"),
     [
-        (None, 'starts every invoke anew.*convert it with state="streaming" or state="explicit"'),
-        (ModelMetadata("1", "litert", "stateless"), "starts every invoke anew"),
-        (ModelMetadata("1", "litert", "streaming"), 'converted with state="streaming", but it has no state'),
+        (
+            None,
+            "starts every invoke from its initial state.*convert it with state='streaming' or state='explicit'",
+        ),
+        (ModelMetadata("1", "litert", "stateless"), "starts every invoke from its initial state"),
+        (ModelMetadata("1", "litert", "streaming"), "converted with state='streaming', but it has no state"),
     ],
 )
 def test_a_model_without_state_cannot_stream(metadata: ModelMetadata | None, complaint: str) -> None:
@@ -167,15 +170,15 @@ def test_a_model_without_state_cannot_stream(metadata: ModelMetadata | None, com
 
 
 def test_misuse_is_named() -> None:
-    with pytest.raises(StreamError, match="no state of the model is called h; it has total"):
+    with pytest.raises(StreamError, match="unknown state h; the states are total"):
         Stream(Counter(), initial_state={"h": np.zeros((1, 2))})
     with (
         Stream(Counter()) as stream,
-        pytest.raises(StreamError, match="total: the stream itself feeds these states"),
+        pytest.raises(StreamError, match="cannot feed the states total"),
     ):
         stream.feed({"x": np.ones(1), "total": np.ones((1, 2))})
     for use in (stream.reset, lambda: stream.feed({"x": np.ones(1)})):
-        with pytest.raises(StreamError, match="the stream is closed; open another one"):
+        with pytest.raises(StreamError, match="the stream is closed; open a new one"):
             use()
 
 

@@ -116,11 +116,11 @@ def test_an_error_of_the_interpreter_is_passed_on_and_the_process_lives(fake_wor
 
 def test_wrong_names_are_refused_in_words(fake_worker: Worker) -> None:
     model = fake_worker.load(b"add")
-    with pytest.raises(RuntimeFailure, match=r"inputs are \['x'\], given were \['z'\]"):
+    with pytest.raises(RuntimeFailure, match=r"expected the inputs \['x'\], got \['z'\]"):
         model.run({"z": X["x"]})
-    with pytest.raises(RuntimeFailure, match="no signature 'other'"):
+    with pytest.raises(RuntimeFailure, match="unknown signature 'other'"):
         model.run(X, signature_key="other")
-    with pytest.raises(RuntimeFailure, match="outputs share a name"):
+    with pytest.raises(RuntimeFailure, match="several of its outputs are called"):
         fake_worker.load(b"same names")
 
 
@@ -199,7 +199,7 @@ def test_a_package_that_hangs_when_imported_is_a_failure(
 
 
 def test_an_unknown_interpreter_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="no interpreter is called 'lite'"):
+    with pytest.raises(ValueError, match="unknown interpreter 'lite'"):
         Worker("lite")
 
 

@@ -40,7 +40,7 @@ def test_an_op_newer_than_the_target() -> None:
     program = of_ops(op("FULLY_CONNECTED", version=12))
     (rejection,) = target_rejections(program, Target.TFLITE_RUNTIME)
     assert rejection.rule == "target-op-version"
-    assert "version 12; tflite-runtime 2.14 knows it up to version 10" in rejection.detail
+    assert "version 12, but tflite-runtime 2.14 supports it up to version 10" in rejection.detail
     assert rules(program, Target.LITERT) == []
 
 
@@ -69,7 +69,11 @@ def test_features_that_the_fused_lstm_of_microcontrollers_lacks() -> None:
     cell = lstm_cell(cifg=True, peephole=True, projection=3)
     program = read_model(compile_program(stack([cell], time=3, batch=1)).model)
     details = [rejection.detail for rejection in target_rejections(program, Target.TFLM)]
-    assert [detail.rpartition("has no ")[2] for detail in details] == ["coupled gates", "peepholes", "projection"]
+    assert [detail.rpartition("does not support ")[2] for detail in details] == [
+        "coupled gates",
+        "peepholes",
+        "projection",
+    ]
 
 
 def test_the_fused_rnn_is_unknown_to_microcontrollers() -> None:

@@ -41,7 +41,7 @@ def _rule_called(name: str) -> Rule:
     near = difflib.get_close_matches(wanted, rules)
     near += [known for known in rules if wanted and wanted in known and known not in near]
     advice = f"did you mean {', '.join(near)}?" if near else "`tflite-rnn explain` lists all rules"
-    raise OptionError(f"no rule is called {name!r}; {advice}")
+    raise OptionError(f"unknown rule {name!r}; {advice}")
 
 
 def _explanation(rule: Rule) -> str:

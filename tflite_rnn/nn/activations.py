@@ -50,7 +50,7 @@ def activation_function(activation: str | Activation | None) -> Activation:
             raise ValueError(f"unknown activation {activation!r}; use one of {known}, or pass a function")
         return ACTIVATIONS[activation]
     if not callable(activation):
-        raise TypeError(f"activation is {activation!r}; use a Keras name or a function")
+        raise TypeError(f"activation: expected a Keras name or a function, got {activation!r}")
     return activation
 
 

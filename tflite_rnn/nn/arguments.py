@@ -149,8 +149,8 @@ def fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
     sizes, parts = tf.nest.flatten(cell.state_size), tf.nest.flatten(state)
     if len(parts) != len(sizes):
         raise ValueError(
-            f"initial_state has {len(parts)} tensors, the state of the cell has {len(sizes)}: "
-            f"give a state of the structure {cell.state_size!r}"
+            f"initial_state must have {len(sizes)} tensors, as the state of the cell, but saw "
+            f"{len(parts)}; give a state of the structure {cell.state_size!r}"
         )
     check_structure("initial_state", cell.state_size, state)
     tensors = [_state_tensor(part, dtype) for part in parts]
@@ -159,7 +159,7 @@ def fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
             continue  # belongs to no row
         expected = tf.TensorShape([batch]).concatenate(size)
         if not tensor.shape.is_compatible_with(expected):
-            raise ValueError(f"initial_state has shape {tensor.shape} where the cell needs {expected}")
+            raise ValueError(f"initial_state must have shape {expected}, but saw {tensor.shape}")
     return tf.nest.pack_sequence_as(cell.state_size, tensors)
 
 

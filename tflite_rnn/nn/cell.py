@@ -117,19 +117,19 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
     @property
     def state_size(self) -> Nest:
         """Depth of the state: an int, a TensorShape, or a nest of them."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its state_size")
+        raise NotImplementedError(f"{type(self).__name__} does not define state_size")
 
     @property
     def output_size(self) -> Nest:
         """Depth of the output: an int, a TensorShape, or a nest of them."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its output_size")
+        raise NotImplementedError(f"{type(self).__name__} does not define output_size")
 
     def build(self, inputs_shape: Nest) -> None:
         """Create the variables for inputs of this shape, [batch, depth]; called once, before the first step."""
 
     def call(self, inputs: Nest, state: Nest) -> tuple[Nest, Nest]:
         """Compute one step: (inputs [batch, ...], state [batch, state_size]) -> (output, new state)."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement call(inputs, state)")
+        raise NotImplementedError(f"{type(self).__name__} does not define call(inputs, state)")
 
     @without_autograph
     def __call__(self, inputs: Nest, state: Nest) -> tuple[Nest, Nest]:
@@ -264,10 +264,12 @@ def as_tensor(weight: Variable | tuple[Variable, ...]) -> Tensor:
 def _check_agreement(inputs: Tensor, batch_size: int | Tensor | None, dtype: Any) -> None:
     known = tf.get_static_value(batch_size) if batch_size is not None else None
     if known is not None and inputs.shape[0] is not None and inputs.shape[0] != known:
-        raise ValueError(f"the inputs have batch size {inputs.shape[0]}, batch_size is {known}; give one of them")
+        raise ValueError(
+            f"batch_size is {known}, but the inputs have batch size {inputs.shape[0]}; give only one of them"
+        )
     if dtype is not None and inputs.dtype != tf.as_dtype(dtype):
         raise ValueError(
-            f"the inputs are {inputs.dtype.name}, dtype is {tf.as_dtype(dtype).name}; give one of them"
+            f"dtype is {tf.as_dtype(dtype).name}, but the inputs are {inputs.dtype.name}; give only one of them"
         )
 
 

@@ -137,7 +137,7 @@ class CoupledInputForgetGateLSTMCell(AnyLSTMCell):
     def _add_shards(self, name: str, shape: list[int], shards: int) -> tuple[Any, ...]:
         rows, columns = shape
         if not 1 <= shards <= rows:
-            raise ValueError(f"cannot store {name} of shape {shape} in {shards} row blocks; use 1 to {rows}")
+            raise ValueError(f"cannot split {name} of shape {shape} into {shards} row blocks; use 1 to {rows}")
         sizes = [rows // shards + (index < rows % shards) for index in range(shards)]
         return tuple(
             self.add_variable(f"{name}_{index}", [size, columns], self.initializer)

@@ -29,16 +29,16 @@ class LeafCell(RNNCell):
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """Depth of every tensor of the flat state, whether ``state_size`` keeps them apart or side by side."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its state_sizes")
+        raise NotImplementedError(f"{type(self).__name__} does not define state_sizes")
 
     @property
     def weight_names(self) -> tuple[str, ...]:
         """Names of the weights, in the order in which the compiler is given them."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its weight_names")
+        raise NotImplementedError(f"{type(self).__name__} does not define weight_names")
 
     def step(self) -> Step:
         """Return the cell's step."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement step()")
+        raise NotImplementedError(f"{type(self).__name__} does not define step()")
 
     def weights_by_name(self) -> dict[str, Tensor]:
         """Return the values of the weights by the names that ``step`` uses."""

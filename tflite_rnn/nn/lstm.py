@@ -23,7 +23,9 @@ class LSTMStateTuple(NamedTuple):
     def dtype(self) -> Any:
         """Common type of c and h; TypeError if they differ."""
         if self.c.dtype != self.h.dtype:
-            raise TypeError(f"c is {self.c.dtype}, h is {self.h.dtype}; the parts of a state have one type")
+            raise TypeError(
+                f"the parts of a state must be of one type, but saw c of {self.c.dtype} and h of {self.h.dtype}"
+            )
         return self.c.dtype
 
 
@@ -133,7 +135,7 @@ class AnyLSTMCell(LeafCell):
     def check_sizes(self, inputs_shape: Any) -> int:
         """Return the depth of the inputs. ValueError if it is not known, or for a projection of depth 0."""
         if self.num_proj is not None and self.num_proj < 1:
-            raise ValueError(f"num_proj is {self.num_proj}; use at least 1, or None for no projection")
+            raise ValueError(f"num_proj must be at least 1, or None for no projection, but saw {self.num_proj}")
         return check_inputs(inputs_shape, self.dtype)
 
 

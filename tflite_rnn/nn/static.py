@@ -123,7 +123,10 @@ def _stacked(steps: Sequence[Nest]) -> Nest:
     for time, step in enumerate(flat_steps):
         for x, first in zip(step, flat_steps[0], strict=True):
             if not x.shape.is_compatible_with(first.shape):
-                raise ValueError(f"inputs have shape {first.shape} in step 0, but {x.shape} in step {time}")
+                raise ValueError(
+                    f"inputs must have one shape in all steps, but saw {first.shape} in step 0 and {x.shape} "
+                    f"in step {time}"
+                )
     joined = [tf.stack(list(parts)) for parts in zip(*flat_steps, strict=True)]
     return tf.nest.pack_sequence_as(steps[0], joined)
 

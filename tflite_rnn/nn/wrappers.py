@@ -241,7 +241,7 @@ def _sum(x: Tensor, y: Tensor) -> Tensor:
     if not x.shape.is_compatible_with(y.shape):
         raise ValueError(
             f"a residual connection adds inputs of shape {x.shape} to outputs of shape {y.shape}; "
-            "they must be of one shape, or give a residual_fn"
+            "make the shapes equal, or give a residual_fn"
         )
     return x + y
 

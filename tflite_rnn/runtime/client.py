@@ -190,7 +190,8 @@ class Worker:
     def _request(self, request: Request, label: str, doing: str) -> Any:
         if not isinstance(request, Load) and request.model_id not in self._loaded:
             raise RuntimeFailure(
-                f"{label}: cannot go on {doing}: it was unloaded, or its worker process has ended"
+                f"{label}: cannot continue {doing}: the model was unloaded or its worker process has "
+                "ended; load it again"
             )
         return self._exchange(request, label, doing, self._timeout)
 
@@ -270,7 +271,7 @@ class LoadedModel:
         key = self.signature.key if wanted is None else wanted
         keys = [signature.key for signature in self.signatures]
         if key not in keys:
-            raise RuntimeFailure(f"{self.runtime}: the model has no signature {key!r}; it has {keys}")
+            raise RuntimeFailure(f"{self.runtime}: unknown signature {key!r}; the signatures are {keys}")
         return key
 
     @property

@@ -43,7 +43,7 @@ class CompiledModelRunner:
         key = str(signature.key)
         names = {spec.name for spec in signature.inputs}
         if inputs.keys() != names:
-            raise ValueError(f"the model's inputs are {sorted(names)}, given were {sorted(inputs)}")
+            raise ValueError(f"expected the inputs {sorted(names)}, got {sorted(inputs)}")
         current = self._model.get_input_tensor_details(key) if names else {}
         for name in sorted(names):
             if tuple(current[name]["shape"]) != inputs[name].shape:

@@ -67,8 +67,8 @@ def _longest(signature: Signature, time: int, *, time_major: bool) -> int:
 def _filled(spec: TensorSpec, batch: int, sizes: tuple[int, int]) -> tuple[int, ...]:
     if None in spec.shape[2:]:
         raise CheckError(
-            f"input {spec.name!r} has the shape {_text(spec.shape)}: only the batch and time dimensions, "
-            "the first two, can be filled by example; give the inputs yourself"
+            f"input {spec.name!r}: cannot make an example of shape {_text(spec.shape)}: only unknown "
+            "batch and time dimensions (the first two) can be chosen; give the inputs yourself"
         )
     leading = (batch, *sizes[1:]) if _is_batch_alone(spec.shape) else sizes
     return tuple(leading[axis] if size is None else size for axis, size in enumerate(spec.shape))
@@ -90,4 +90,4 @@ def _random(spec: TensorSpec, shape: tuple[int, ...], longest: int, rng: np.rand
     if spec.dtype.kind in "iu":
         highest = longest if len(shape) == 1 else 1
         return np.asarray(rng.integers(0, highest, shape, endpoint=True), spec.dtype)
-    raise CheckError(f"input {spec.name!r} is {spec.dtype}: no example can be made; give the inputs yourself")
+    raise CheckError(f"input {spec.name!r}: cannot make an example of type {spec.dtype}; give the inputs yourself")

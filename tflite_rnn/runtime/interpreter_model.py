@@ -50,7 +50,7 @@ class InterpreterModel:
     def _run_tensors(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         wanted, outputs = self._details()
         if inputs.keys() != wanted.keys():
-            raise ValueError(f"the model's inputs are {sorted(wanted)}, given were {sorted(inputs)}")
+            raise ValueError(f"expected the inputs {sorted(wanted)}, got {sorted(inputs)}")
         if self._shapes != {name: array.shape for name, array in inputs.items()}:
             self._shapes = None  # should allocating fail, the next run must allocate again
             for name, array in inputs.items():
@@ -70,7 +70,9 @@ def _by_name(details: list[Any], role: str) -> dict[str, Any]:
     named = {detail["name"]: detail for detail in details}
     if len(named) != len(details):
         names = [detail["name"] for detail in details]
-        raise ValueError(f"the file has no signature and its {role} share a name: {names}; add a signature")
+        raise ValueError(
+            f"the file has no signature, and several of its {role} are called {names}; add a signature"
+        )
     return named
 
 

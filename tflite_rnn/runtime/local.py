@@ -61,7 +61,7 @@ def load_local(model: bytes, runtime: Runtime | None = None, *, threads: int = 1
     """
     chosen = _best_runtime() if runtime is None else runtime
     if not is_installed(chosen.interpreter):
-        raise RuntimeFailure(f"{chosen}: not installed here; installed are {', '.join(_installed()) or 'none'}")
+        raise RuntimeFailure(f"{chosen} is not installed; installed: {', '.join(_installed()) or 'none'}")
     with _failures(chosen, f"loading a model of {len(model)} bytes"):
         loader = open_loader(chosen.interpreter)
         loaded = loader.load(Load(0, model, chosen.delegate, threads))

@@ -66,21 +66,21 @@ def _parsed(entry: bytes, source: str) -> ModelMetadata:
     version = read.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise SourceError(
-            f"{source}: made by a newer tflite-rnn (its metadata has format {version}, this version knows "
-            f"{FORMAT}): upgrade tflite-rnn"
+            f"{source}: made by a newer version of tflite-rnn: expected metadata of format {FORMAT}, "
+            f"got {version}; upgrade tflite-rnn"
         )
     if version != FORMAT:
-        raise ValueError(f"format is {version!r:.40}, expected {FORMAT}")
+        raise ValueError(f"format: expected {FORMAT}, got {version!r:.40}")
     found = ModelMetadata(*(_word(read, key) for key in ("compiler", "target", "state")))
     if found.state not in STATE_POLICIES:
-        raise ValueError(f"state is {found.state!r:.40}, expected one of {', '.join(STATE_POLICIES)}")
+        raise ValueError(f"state: expected one of {', '.join(STATE_POLICIES)}, got {found.state!r:.40}")
     return found
 
 
 def _word(read: dict[str, Any], key: str) -> str:
     word = read.get(key)
     if not isinstance(word, str):
-        raise ValueError(f"{key} is {word!r:.40}, expected a string")
+        raise ValueError(f"{key}: expected a string, got {word!r:.40}")
     return word
 
 
@@ -99,7 +99,7 @@ class _Table:
         """Return the content of this tool's entry in the metadata of a model; None if there is none."""
         entries, buffers = self.tables(_MODEL_METADATA), self.tables(_MODEL_BUFFERS)
         if len(entries) > _MOST_ENTRIES:
-            raise ValueError(f"it has {len(entries)} entries, at most {_MOST_ENTRIES} were expected")
+            raise ValueError(f"expected at most {_MOST_ENTRIES} entries, got {len(entries)}")
         for number in range(len(entries)):
             entry = entries.table(number)
             if entry.content(_METADATA_NAME) == NAME.encode():
@@ -124,7 +124,7 @@ class _Table:
         start = _followed(self.data, place)
         size = _unsigned(self.data, start)
         if size > min(_MOST_BYTES, len(self.data) - start - 4):
-            raise ValueError(f"an entry claims {size} bytes")
+            raise ValueError(f"expected an entry of at most {_MOST_BYTES} bytes inside the file, got {size}")
         return self.data[start + 4 : start + 4 + size]
 
     def _field(self, field: int) -> int | None:
@@ -157,7 +157,7 @@ class _Tables:
 
     def table(self, number: int) -> _Table:
         if number >= self.size:
-            raise ValueError(f"it refers to entry {number} of {self.size}")
+            raise ValueError(f"expected an entry number below {self.size}, got {number}")
         return _Table(self.data, _followed(self.data, self.start + 4 * number))
 
 
@@ -174,5 +174,5 @@ def _unsigned(data: bytes, place: int) -> int:
 def _inside(data: bytes, place: int, size: int) -> int:
     """Return ``place`` if ``size`` bytes of the file are there."""
     if place < 0 or place + size > len(data):
-        raise ValueError(f"an offset leads to byte {place} of {len(data)}")
+        raise ValueError(f"expected an offset below {len(data)}, got {place}")
     return place

@@ -54,7 +54,7 @@ class MicroModel:
             return {}
         specs = self._signature.inputs
         if signature_key != self._signature.key or inputs.keys() != {spec.name for spec in specs}:
-            raise ValueError(f"the model takes {[spec.name for spec in specs]}, given were {sorted(inputs)}")
+            raise ValueError(f"expected the inputs {[spec.name for spec in specs]}, got {sorted(inputs)}")
         for index, spec in enumerate(specs):
             self._interpreter.set_input(np.ascontiguousarray(inputs[spec.name]), index)
         self._interpreter.invoke()

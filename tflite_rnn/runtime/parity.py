@@ -140,11 +140,11 @@ def _rows_of(runner: ModelRunner, runtime: Runtime, plan: _Plan) -> list[ParityR
 def _check_arguments(runtimes: tuple[Runtime, ...], cases: Sequence[Mapping[str, Array]], invokes: int) -> None:
     if not runtimes:
         names = ", ".join(dict.fromkeys(runtime.interpreter for runtime in RUNTIMES))
-        raise CheckError(f"no runtime to compare on: install at least one of {names}")
+        raise CheckError(f"no runtime to compare on; install at least one of {names}")
     if not cases:
-        raise CheckError("no case to compare: give at least one set of inputs")
+        raise CheckError("no case to compare; give at least one set of inputs")
     if invokes < 1:
-        raise CheckError(f"{invokes} invokes compare nothing: at least one is needed, two to see leaking state")
+        raise CheckError(f"expected at least one invoke, and two to see leaking state, got {invokes}")
 
 
 def _judged(reference: Reference, inputs: Mapping[str, Array]) -> _Case:
@@ -153,7 +153,7 @@ def _judged(reference: Reference, inputs: Mapping[str, Array]) -> _Case:
     outputs = reference({name: array.copy() for name, array in arrays.items()})
     case = _Case(arrays, {name: np.asarray(array) for name, array in outputs.items()})
     if not case.expected:
-        raise CheckError(f"the reference gave no output for {case}: there is nothing to compare")
+        raise CheckError(f"the reference returned no output for {case}, so there is nothing to compare")
     return case
 
 

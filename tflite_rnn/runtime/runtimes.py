@@ -51,9 +51,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         if self.interpreter not in INTERPRETERS:
-            raise OptionError(
-                f"no interpreter is called {self.interpreter!r}; choose from {', '.join(INTERPRETERS)}"
-            )
+            raise OptionError(f"unknown interpreter {self.interpreter!r}; choose from {', '.join(INTERPRETERS)}")
 
     @property
     def label(self) -> str:

@@ -126,7 +126,8 @@ class Stream:
         given = sorted(self._state.keys() & inputs.keys())
         if given:
             raise StreamError(
-                f"{', '.join(given)}: the stream itself feeds these states; give them when it is made"
+                f"cannot feed the states {', '.join(given)}: the stream feeds them itself; give them when "
+                "it is opened"
             )
         outputs = self._open_model().run({**inputs, **self._state})
         self._state = {name: outputs[name] for name in self._state}
@@ -143,7 +144,7 @@ class Stream:
 
     def _open_model(self) -> Running:
         if self._model is None:
-            raise StreamError("the stream is closed; open another one")
+            raise StreamError("the stream is closed; open a new one")
         return self._model
 
 
@@ -154,7 +155,7 @@ def _content(model: bytes | str | os.PathLike[str]) -> tuple[bytes, str]:
     try:
         return Path(model).read_bytes(), str(model)
     except OSError as error:
-        raise SourceError(f"{model}: cannot read the model: {error.strerror or error}") from error
+        raise SourceError(f"{model}: cannot read the file: {error.strerror or error}") from error
 
 
 def _start(
@@ -168,16 +169,16 @@ def _start(
         raise StreamError(_without_state(metadata))
     unknown = sorted(given.keys() - {spec.name for spec in states})
     if unknown:
-        raise StreamError(f"no state of the model is called {', '.join(unknown)}; it has {_names(states)}")
+        raise StreamError(f"unknown state {', '.join(unknown)}; the states are {_names(states)}")
     return {spec.name: np.asarray(given.get(spec.name, _zeros(spec, batch))) for spec in states}
 
 
 def _without_state(metadata: ModelMetadata | None) -> str:
     if metadata is not None and metadata.state != "stateless":
-        return f'the model was converted with state="{metadata.state}", but it has no state that could go on'
+        return f"the model was converted with state={metadata.state!r}, but it has no state to continue from"
     return (
-        "the model starts every invoke anew, so it cannot go on in the next chunk; "
-        'convert it with state="streaming" or state="explicit"'
+        "the model starts every invoke from its initial state, so it cannot continue in the next "
+        "chunk; convert it with state='streaming' or state='explicit'"
     )
 
 

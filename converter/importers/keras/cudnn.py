@@ -19,7 +19,8 @@ def runs_anywhere(model: Any) -> Any:
         return model
     if not model._is_graph_network:
         raise SourceError(
-            f"{model.name}: its CuDNN layers only run on cuDNN: use LSTM and GRU (reset_after=True) in their place"
+            f"{model.name}: CuDNN layers of a subclassed model cannot be converted; use LSTM and GRU "
+            "(reset_after=True) instead"
         )
     from tf_keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading
 

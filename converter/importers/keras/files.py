@@ -87,9 +87,11 @@ def _read(path: Path) -> StoredModel:
     read = _read_hdf5 if path.suffix.lower() in HDF5_SUFFIXES else _read_archive
     config, version = read(path)
     if not version[:1].isdigit():
-        raise SourceError(f"{path}: the file does not say which Keras wrote it, but {version!r:.40}")
+        raise SourceError(
+            f"{path}: not a Keras model: expected the Keras version that wrote it, got {version!r:.40}"
+        )
     if not isinstance(config, dict) or "class_name" not in config:
-        raise SourceError(f"{path}: not a Keras model: its configuration is that of none")
+        raise SourceError(f"{path}: not a Keras model: expected a configuration with a class_name, found none")
     return StoredModel(path, config, version)
 
 
@@ -101,7 +103,7 @@ def _read_archive(path: Path) -> tuple[Json, str]:
         return config, str(metadata["keras_version"])
     except DAMAGE as error:
         raise SourceError(
-            f"{path}: not a Keras model, or damaged: a .keras file is a zip archive with config.json and "
+            f"{path}: not a Keras model, or damaged: expected a zip archive with config.json and "
             f"metadata.json ({_first_line(error)})"
         ) from error
 
@@ -121,13 +123,13 @@ def _read_hdf5(path: Path) -> tuple[Json, str]:
         try:
             return json.loads(_text(attributes["model_config"])), _text(attributes.get("keras_version", "1"))
         except ValueError as error:
-            raise SourceError(f"{path}: damaged: its model_config is no JSON: {error}") from error
+            raise SourceError(f"{path}: damaged: its model_config is not valid JSON: {error}") from error
     if is_weights:
         raise SourceError(
-            f"{path}: the file holds weights only, no model: build the model in Python, load_weights() the file, "
-            "and convert the model"
+            f"{path}: the file holds only weights; build the model in Python, call its load_weights "
+            "with this file, and convert the model"
         )
-    raise SourceError(f"{path}: an HDF5 file, but not a Keras model: it has no model_config")
+    raise SourceError(f"{path}: not a Keras model: this HDF5 file has no model_config")
 
 
 def _text(value: Any) -> str:
@@ -148,8 +150,8 @@ def _load(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: boo
 def _check_keras2(stored: StoredModel) -> None:
     if importlib.util.find_spec("tf_keras") is None:
         raise SourceError(
-            f"{stored.path}: of Keras {stored.keras_version}, and Keras 3 would not read it as it was meant: "
-            "pip install tf_keras"
+            f"{stored.path}: written by Keras {stored.keras_version}, whose files Keras 3 reads "
+            "differently; install Keras 2: pip install tf_keras"
         )
 
 

@@ -75,16 +75,16 @@ def _check_backend(model: Any) -> None:
 
     if keras.backend.backend() != "tensorflow":
         raise SourceError(
-            f"{model.name}: Keras runs on {keras.backend.backend()} here, and only models on TensorFlow can be "
-            "converted: set KERAS_BACKEND=tensorflow before Keras is imported, or convert a saved .keras file"
+            f"{model.name}: expected Keras on TensorFlow, got the backend {keras.backend.backend()}; "
+            "set KERAS_BACKEND=tensorflow before Keras is imported, or convert a saved .keras file"
         )
 
 
 def _check_built(model: Any) -> None:
     if not model.built:
         raise SourceError(
-            f"{model.name}: the model has not been built, so its input shapes are not known: call it once on an "
-            "example, or give it an Input layer"
+            f"{model.name}: the model has not been built, so its input shapes are unknown; call it "
+            "once on an example, or give it an Input layer"
         )
 
 
@@ -94,7 +94,7 @@ def _check_precision(model: Any) -> None:
             Rule.FLOAT32_ONLY,
             f"{model.name}/{layer.name}",
             f"the layer computes in {layer.compute_dtype}; the recurrent kernels compute in float32",
-            "load the model with the dtype policy float32: its weights are float32 already",
+            "load the model with the dtype policy float32; its weights are stored in float32",
         )
         for layer in model._flatten_layers()
         if "float" in str(layer.compute_dtype) and layer.compute_dtype != "float32"
@@ -132,8 +132,8 @@ def _call_of_subclass3(model: Any) -> Call:
     shapes = getattr(model, "_build_shapes_dict", None)
     if not shapes:
         raise SourceError(
-            f"{model.name}: the model does not say which inputs it takes: call it once on an example before you "
-            "convert it, or wrap it in a functional model"
+            f"{model.name}: cannot tell which inputs the model takes; call it once on an example "
+            "before you convert it, or wrap it in a functional model"
         )
     names, specs = [], []
     structures = {key.removesuffix("_shape"): _shapes_to_specs(shape, model) for key, shape in shapes.items()}
@@ -183,8 +183,8 @@ def _call_of_subclass2(model: Any) -> Call:
     saved = model.save_spec()
     if saved is None:
         raise SourceError(
-            f"{model.name}: the model does not say which inputs it takes: call it once on an example before you "
-            "convert it, or wrap it in a functional model"
+            f"{model.name}: cannot tell which inputs the model takes; call it once on an example "
+            "before you convert it, or wrap it in a functional model"
         )
     args, kwargs = saved
     specs = tf.nest.flatten((args, kwargs))
@@ -201,7 +201,9 @@ def _spec(model: Any, tensor: Any, is_other: bool) -> Any:
     import tensorflow as tf
 
     if is_other:
-        raise SourceError(f"{model.name}: its input {tensor.name} is ragged or sparse; only dense tensors can be")
+        raise SourceError(
+            f"{model.name}: expected dense inputs, but {tensor.name} is ragged or sparse; make it dense"
+        )
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 

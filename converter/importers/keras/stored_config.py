@@ -87,11 +87,14 @@ def _danger(entry: Mapping[str, Any], custom_objects: Collection[str]) -> str | 
         name = function.get("config") if isinstance(function, Mapping) else function
         if isinstance(name, str) and name in custom_objects:
             return None
-        return f"the Lambda layer {options.get('name', '')!r} would run Python code that comes with the file"
+        return f"the Lambda layer {options.get('name', '')!r} would run Python code that is stored in the file"
     if kind == "__lambda__":
-        return "a function in it is Python code that comes with the file"
+        return "one of its functions is Python code that is stored in the file"
     if kind == "TFOpLambda" and FOREIGN_OPS & set(str(options.get("function", "")).split(".")):
-        return f"the layer {options.get('name', '')!r} would run {options.get('function')}, which does not compute"
+        return (
+            f"the layer {options.get('name', '')!r} would call {options.get('function')}, which does "
+            "more than compute tensors"
+        )
     return _foreign_module(entry, kind, custom_objects)
 
 
@@ -103,7 +106,7 @@ def _foreign_module(entry: Mapping[str, Any], kind: str, custom_objects: Collect
         return None
     parts = str(module).split(".")
     if kind == "function" and parts[-1] not in FUNCTION_MODULES:
-        return f"it names the function {name!r} of the module {module!r}"
+        return f"it uses the function {name!r} of the module {module!r}, which is not part of Keras"
     if parts[0] not in ("builtins", "keras", "tf_keras"):
-        return f"it names the class {name!r} of the module {module!r}, which is not Keras' own"
+        return f"it uses the class {name!r} of the module {module!r}, which is not part of Keras"
     return None

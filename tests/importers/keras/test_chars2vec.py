@@ -46,7 +46,7 @@ def test_every_size_of_the_network_embeds_as_keras_does(
 ) -> None:
     weights = tmp_path / "weights.h5"
     weights.write_bytes(read_member(archive, f"chars2vec-0.1.7/chars2vec/trained_models/eng_{units}/weights.h5"))
-    with pytest.raises(rnn.SourceError, match="weights only"):
+    with pytest.raises(rnn.SourceError, match="only weights"):
         rnn.convert(weights)
     x = library.layers.Input((None, len(chars2vec.ALPHABET)))
     hidden = library.layers.LSTM(units, return_sequences=True)(x)

@@ -258,7 +258,7 @@ def test_an_archive_or_hdf5_file_of_something_else_is_refused(config: str, tmp_p
 def test_a_file_of_weights_says_what_to_do(library: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     network(library).save_weights(str(path))
-    assert "weights only" in refused(path)
+    assert "only weights" in refused(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
