@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from converter.errors import ConversionError, Rejection, SourceError
 from converter.importers.source import RunnableSource, Source
-from converter.ir import Program, TfliteOp
+from converter.ir import Program, as_tflite
 from converter.rules import Rule
 from converter.sources import (
     FrozenGraph,
@@ -101,7 +101,7 @@ def _refuse_variables(program: Program) -> None:
             "convert the model for inference, where it only reads its variables",
         )
         for op in program.ops()
-        if isinstance(op, TfliteOp) and op.builtin == "VAR_HANDLE"
+        if as_tflite(op, "VAR_HANDLE")
     ]
     if rejections:
         raise ConversionError("cannot convert the model: it changes its own variables", rejections)

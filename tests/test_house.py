@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from converter.flatbuffer.schema import BUILTIN_NUMBERS
+
 ROOT = Path(__file__).parent.parent
 PRODUCT = sorted(path for package in ("converter", "tflite_rnn") for path in (ROOT / package).rglob("*.py"))
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PRODUCT]
@@ -90,6 +92,76 @@ def test_no_import_is_circular() -> None:
     while leaves := {module for module, others in imported.items() if others.isdisjoint(imported)}:
         imported = {module: others for module, others in imported.items() if module not in leaves}
     assert {module: sorted(others & imported.keys()) for module, others in imported.items()} == {}
+
+
+# facts about ops -------------------------------------------------------------------------------------------
+
+BUILTINS = frozenset(BUILTIN_NUMBERS)
+KNOWS_OPS = ("converter/ir/", "converter/targets/")
+MOST_NAMES = 2
+
+
+def collections_of_builtins(tree: ast.AST) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the names of each literal collection of names of ops.
+
+    Dictionaries of functions say what a module does with each op, and are no collections of facts.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            is_data = any(
+                isinstance(value, ast.Constant | ast.Tuple | ast.List | ast.Set) for value in node.values
+            )
+            elements = [key for key in node.keys if key is not None] if is_data else []
+        elif isinstance(node, ast.Set | ast.List | ast.Tuple):
+            elements = node.elts
+        elif isinstance(node, ast.MatchOr):
+            elements = [pattern.value for pattern in node.patterns if isinstance(pattern, ast.MatchValue)]
+        else:
+            continue
+        names = [one.value for one in elements if isinstance(one, ast.Constant) and one.value in BUILTINS]
+        if len(names) > MOST_NAMES:
+            yield node.lineno, [str(name) for name in names]
+
+
+def test_what_is_known_of_ops_stands_in_the_table() -> None:
+    paths = [path for path in PRODUCT if not name_of(path).startswith(KNOWS_OPS)]
+    found = {name_of(path): list(collections_of_builtins(tree_of(path))) for path in paths}
+    assert {name: collections for name, collections in found.items() if collections} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('X = {"ADD", "SUB", "MUL"}', 1),
+        ('X = frozenset(["ADD", "SUB", "MUL"])', 1),
+        ('X = {"ADD": 1, "SUB": 2, "MUL": 3}', 1),
+        ('match x:\n    case "ADD" | "SUB" | "MUL":\n        pass', 1),
+        ('X = {"ADD": add, "SUB": sub, "MUL": mul}', 0),
+        ('X = ("ADD", "SUB", "three")', 0),
+    ],
+)
+def test_collections_of_builtins_are_found(source: str, count: int) -> None:
+    assert len(list(collections_of_builtins(ast.parse(source)))) == count
+
+
+def reads_of_options(tree: ast.AST) -> Iterator[int]:
+    """Yield the line of each ``op.options[...]`` and ``op.options.get(...)``."""
+    for node in ast.walk(tree):
+        is_read = isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr == "get")
+        owner = getattr(node, "value", None) if is_read else None
+        if isinstance(owner, ast.Attribute) and owner.attr == "options":
+            yield node.lineno
+
+
+def test_options_are_decoded_in_one_place() -> None:
+    paths = [path for path in PRODUCT if name_of(path) != "converter/ir/attributes.py"]
+    found = {name_of(path): list(reads_of_options(tree_of(path))) for path in paths}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_reads_of_options_are_found() -> None:
+    source = 'op.options["axis"]\nop.options.get("axis")\n{**op.options}\nchosen.options.lowering\n'
+    assert list(reads_of_options(ast.parse(source))) == [1, 2]
 
 
 # words -----------------------------------------------------------------------------------------------------

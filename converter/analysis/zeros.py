@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from converter.ir import Producers, TfliteOp, Trait, Value, has
+from converter.ir import Producers, Trait, Value, has, made_by
 
 
 def is_zero(value: Value, producers: Producers) -> bool:
     """True if every element of ``value`` is known to be zero."""
     if value.data is not None:
         return value.type.dtype.numpy is not None and not np.any(value.data)
-    producer = producers.get(value)
-    if not isinstance(producer, TfliteOp):
-        return False
-    if producer.builtin == "ZEROS_LIKE":
-        return True
+    producer = made_by(value, producers)
+    if producer is None or producer.builtin == "ZEROS_LIKE":
+        return producer is not None
     if producer.builtin == "FILL":
-        filled = producer.operands[1]
-    elif producer.builtin == "TRANSPOSE" or has(producer, Trait.RESHAPES | Trait.REPEATS):
-        filled = producer.operands[0]
-    else:
-        return False
-    return filled is not None and is_zero(filled, producers)
+        return is_zero(producer.operand(1), producers)
+    keeps_elements = producer.builtin == "TRANSPOSE" or has(producer, Trait.RESHAPES | Trait.REPEATS)
+    return keeps_elements and is_zero(producer.operand(0), producers)

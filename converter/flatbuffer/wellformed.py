@@ -175,7 +175,7 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
 
 
 def _shape_faults(op: TfliteOp) -> Iterator[str]:
-    for axis, rank in _axes(op):
+    for axis, rank in attributes.named_axes(op):
         if not -rank <= axis < rank:
             yield f"has the axis {axis}, expected one of {-rank} to {rank - 1}"
     if op.builtin == "TRANSPOSE":
@@ -199,23 +199,6 @@ def _index_faults(op: TfliteOp) -> Iterator[str]:
     size = shape[attributes.axis(op)] if shape else None
     if size is not None and not all(0 <= index < size for index in indices or ()):
         yield f"reads elements {list(indices or ())}, expected numbers from 0 to {size - 1}"
-
-
-def _axes(op: TfliteOp) -> Iterator[tuple[int, int]]:
-    """Yield each axis that ``op`` works along, with the rank that it is of; only what is known."""
-    x = op.operands[0].type.rank if op.operands and op.operands[0] is not None else None
-    if x is None:
-        return
-    if op.builtin in {"CONCATENATION", "GATHER", "UNPACK"}:
-        yield attributes.axis(op), x
-    elif op.builtin == "PACK":
-        yield attributes.axis(op), x + 1
-    elif op.builtin == "REVERSE_SEQUENCE":
-        yield from ((axis, x) for axis in attributes.reversed_axes(op))
-    elif op.builtin in {"REVERSE_V2", "CUMSUM"} or has(op, Trait.REDUCES):
-        yield from ((axis, x) for axis in attributes.axes(op) or ())
-    elif op.builtin == "EXPAND_DIMS":
-        yield from ((axis, x + 1) for axis in attributes.axes(op) or ())
 
 
 def _agree(one: Shape | None, other: Shape | None) -> bool:

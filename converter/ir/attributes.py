@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from converter.ir.builtins import BUILTINS, UNKNOWN
+from converter.ir.builtins import BUILTINS, UNKNOWN, Trait
 from converter.ir.matching import as_tflite
 from converter.ir.program import Op, TfliteOp
+from converter.ir.traits import has
 from converter.ir.types import Value
 from converter.ir.versions import least_version
 
@@ -189,6 +190,23 @@ def permutation(op: TfliteOp) -> tuple[int, ...] | None:
 def axes(op: TfliteOp) -> tuple[int, ...] | None:
     """Return along which axes a reduction, REVERSE_V2, EXPAND_DIMS or CUMSUM works; None if they are computed."""
     return integers(op.operand(1))
+
+
+def named_axes(op: TfliteOp) -> Iterator[tuple[int, int]]:
+    """Yield each axis that an option or a constant of ``op`` names, with the rank that it is of, if known."""
+    rank = op.operands[0].type.rank if op.operands and op.operands[0] is not None else None
+    if rank is None:
+        return
+    if op.builtin in {"CONCATENATION", "GATHER", "UNPACK"}:
+        yield axis(op), rank
+    elif op.builtin == "PACK":
+        yield axis(op), rank + 1
+    elif op.builtin == "REVERSE_SEQUENCE":
+        yield from ((number, rank) for number in reversed_axes(op))
+    elif op.builtin in {"REVERSE_V2", "CUMSUM"} or has(op, Trait.REDUCES):
+        yield from ((number, rank) for number in axes(op) or ())
+    elif op.builtin == "EXPAND_DIMS":
+        yield from ((number, rank + 1) for number in axes(op) or ())
 
 
 # --- graphs ------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ def facts(op: TfliteOp) -> Builtin:
     return known or BUILTINS.get(op.builtin, UNKNOWN)
 
 
-def has(op: Op, traits: Trait) -> bool:
-    """Whether ``op`` is a TFLite op with one of ``traits``."""
+def has(op: Op | None, traits: Trait) -> bool:
+    """Whether there is an op, of TFLite, with one of ``traits``."""
     return isinstance(op, TfliteOp) and bool(facts(op).traits & traits)
 
 

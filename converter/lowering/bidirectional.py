@@ -12,6 +12,7 @@ from dataclasses import replace
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, Value, new_op
+from converter.ir.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, LstmOperand, RnnOperand
 from converter.lowering.fused import (
     ACTIVATIONS,
     lstm_options,
@@ -21,7 +22,6 @@ from converter.lowering.fused import (
     write_states,
 )
 from converter.lowering.lengths import emit_final_state, mask_inputs, mask_lstm, measure
-from converter.lowering.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, LstmOperand, RnnOperand
 
 
 def lower_bidirectional(op: Bidirectional, names: Names) -> list[Op]:

@@ -19,6 +19,7 @@ import numpy as np
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
 from converter.ir import Activation, Array, LstmCell, Names, Op, Recurrence, RnnCell, TensorType, Value
+from converter.ir.operands import LstmOperand, RnnOperand
 from converter.lowering.lengths import (
     emit_final_state,
     emit_masked_output,
@@ -27,7 +28,6 @@ from converter.lowering.lengths import (
     measure,
     unmasked,
 )
-from converter.lowering.operands import LstmOperand, RnnOperand
 
 # Values of the schema's ActivationFunctionType.
 ACTIVATIONS: Mapping[Activation, int] = {

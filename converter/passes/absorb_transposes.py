@@ -23,6 +23,7 @@ from converter.ir import (
     TfliteOp,
     Trait,
     Value,
+    as_tflite,
     attributes,
     has,
     rewire_graph,
@@ -81,20 +82,17 @@ def _is_after(op: TfliteOp, producers: Producers) -> bool:
 def _is_output(value: Value | None, producers: Producers) -> bool:
     """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
     maker = None if value is None else producers.get(value)
-    if isinstance(maker, TfliteOp) and (
-        maker.builtin in {"FULLY_CONNECTED", "REVERSE_V2"} or has(maker, Trait.ELEMENTWISE)
-    ):
-        return any(_is_output(operand, producers) for operand in maker.operands)
-    return isinstance(maker, Recurrence)
+    if maker is None or isinstance(maker, Recurrence):
+        return maker is not None
+    keeps_steps = has(maker, Trait.ELEMENTWISE) or as_tflite(maker, "FULLY_CONNECTED", "REVERSE_V2") is not None
+    return keeps_steps and any(_is_output(operand, producers) for operand in maker.operands)
 
 
 def _untransposed(op: Op | None) -> Value | None:
     """Return x if ``op`` swaps the first two axes of a sequence x [batch, time, n]."""
-    if not isinstance(op, TfliteOp) or op.builtin != "TRANSPOSE":
-        return None
-    x, order = op.operands
-    swaps = order is not None and order.data is not None and np.array_equal(order.data, [1, 0, 2])
-    return x if swaps else None
+    transpose = as_tflite(op, "TRANSPOSE")
+    swaps = transpose is not None and attributes.permutation(transpose) == (1, 0, 2)
+    return transpose.operand(0) if transpose is not None and swaps else None
 
 
 def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:

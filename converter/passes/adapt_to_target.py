@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
+from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, as_tflite, attributes, new_op
 from converter.targets import RULES, Rules, Target, direct_outputs
 
 
@@ -54,12 +54,7 @@ def _is_even(op: TfliteOp) -> bool:
 
 def _too_long(op: Op, rules: Rules) -> bool:
     limit = rules.concatenation_operands
-    return (
-        isinstance(op, TfliteOp)
-        and op.builtin == "CONCATENATION"
-        and limit is not None
-        and len(op.operands) > limit
-    )
+    return limit is not None and as_tflite(op, "CONCATENATION") is not None and len(op.operands) > limit
 
 
 def _tree(op: TfliteOp, limit: int, names: Names) -> Iterator[Op]:

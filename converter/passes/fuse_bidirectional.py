@@ -28,8 +28,8 @@ from converter.ir import (
     Program,
     Recurrence,
     RnnCell,
-    TfliteOp,
     Value,
+    as_tflite,
     rewire,
 )
 from converter.targets import RULES, Target
@@ -116,7 +116,7 @@ def _stands_lengths(backward: Recurrence) -> bool:
 
 def _restored(backward: Recurrence, uses: Uses, around: Dimensions) -> tuple[Value, list[Op]] | None:
     """Return the outputs in the order of x and the reversal that made them so; None if they are read otherwise."""
-    readers = [op for op in uses.readers(backward.output) if not _is_shape(op)]
+    readers = [op for op in uses.readers(backward.output) if not as_tflite(op, "SHAPE")]
     if backward.output in uses.outputs:
         return None
     if not readers:
@@ -126,10 +126,6 @@ def _restored(backward: Recurrence, uses: Uses, around: Dimensions) -> tuple[Val
     if others or reversal is None or not reverses_time(reversal, backward, around):
         return None
     return first.results[0], [first]
-
-
-def _is_shape(op: Op) -> bool:
-    return isinstance(op, TfliteOp) and op.builtin == "SHAPE"
 
 
 def _inserted(graph: Graph, op: Bidirectional, replaced: Iterable[Op]) -> Graph | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converter.analysis.uses import without_dead_ops
-from converter.ir import Graph, Op, Program, TfliteOp, rewire_graph
+from converter.ir import Graph, Op, Program, TfliteOp, as_tflite, rewire_graph
 from converter.raising.loop import loop_of
 from converter.raising.scans import Raised, raise_loop
 from converter.raising.subgraphs import drop_unused_graphs
@@ -22,15 +22,11 @@ from converter.raising.subgraphs import drop_unused_graphs
 
 def raise_loops(program: Program) -> Program:
     """Make a scan of every WHILE op that is one, and drop the graphs and lists that are needed no more."""
-    if not any(_is_while(op) for op in program.ops()):
+    if not any(as_tflite(op, "WHILE") for op in program.ops()):
         return program
     for index in range(len(program.graphs)):
         program = _raise_in(program, index)
     return drop_unused_graphs(program).map_graphs(without_dead_ops)
-
-
-def _is_while(op: Op) -> bool:
-    return isinstance(op, TfliteOp) and op.builtin == "WHILE"
 
 
 def _raise_in(program: Program, index: int) -> Program:
@@ -38,7 +34,8 @@ def _raise_in(program: Program, index: int) -> Program:
     refused: set[str] = set()
     while True:
         graph = program.graphs[index]
-        pending = [op for op in graph.ops if isinstance(op, TfliteOp) and _is_while(op) and op.name not in refused]
+        loops = (as_tflite(op, "WHILE") for op in graph.ops)
+        pending = [loop for loop in loops if loop is not None and loop.name not in refused]
         if not pending:
             return program
         raised = raise_loop(loop_of(pending[0], graph, program), graph.names())

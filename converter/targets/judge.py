@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.errors import Rejection
-from converter.ir import Graph, Program, TfliteOp, Value
+from converter.ir import Graph, Program, TfliteOp, Value, as_tflite, fused_activation
+from converter.ir.operands import LstmOperand
 from converter.rules import Rule
 from converter.targets.rules import RULES, Rules, Target
 
 _STATEFUL = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-_OPERANDS = 24
-_TANH = 4  # of the schema's ActivationFunctionType
-_FEATURES = {  # operands of the fused LSTM, by position
-    "coupled gates": (1, False),
-    "peepholes": (10, True),
-    "projection": (16, True),
-    "layer normalisation": (21, True),
+_FEATURES = {  # operands of the fused LSTM, and whether it is their presence or their absence that counts
+    "coupled gates": (LstmOperand.INPUT_TO_INPUT_WEIGHTS, False),
+    "peepholes": (LstmOperand.CELL_TO_FORGET_WEIGHTS, True),
+    "projection": (LstmOperand.PROJECTION_WEIGHTS, True),
+    "layer normalisation": (LstmOperand.FORGET_LAYER_NORM_COEFFICIENTS, True),
 }
 
 
@@ -73,10 +72,7 @@ def _output_rejections(program: Program, rules: Rules) -> Iterator[Rejection]:
 
 def direct_outputs(graph: Graph) -> Iterator[Value]:
     """Yield the outputs that are no result of their own: of a WHILE, an input, a constant, or named before."""
-    loops = {
-        value for op in graph.ops if isinstance(op, TfliteOp) and op.builtin == "WHILE" for value in op.results
-    }
-    taken = loops | set(graph.inputs)
+    taken = {*graph.inputs, *(value for op in graph.ops if as_tflite(op, "WHILE") for value in op.results)}
     for value in graph.outputs:
         if value in taken or value.is_constant:
             yield value
@@ -139,16 +135,17 @@ def _op_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
 
 
 def _fused_rejections(op: TfliteOp, rules: Rules) -> Iterator[Rejection]:
-    if len(op.operands) != _OPERANDS:
+    if len(op.operands) != len(LstmOperand):
         yield Rejection(
             Rule.TARGET_FUSED_LSTM,
             op.name,
-            f"{op.name} has {len(op.operands)} operands, but the fused LSTM of {rules.title} takes {_OPERANDS}",
+            f"{op.name} has {len(op.operands)} operands, but the fused LSTM of {rules.title} takes "
+            f"{len(LstmOperand)}",
             "convert the model for this target",
         )
         return
     found = [what for what, (place, present) in _FEATURES.items() if (op.operands[place] is not None) is present]
-    if op.options.get("fusedActivationFunction") != _TANH:
+    if fused_activation(op) != "TANH":
         found.append("activation but tanh")
     for what in found:
         yield Rejection(

@@ -73,7 +73,7 @@ def test_our_own_files_are_well_formed(program: Program) -> None:
             r"elements \[0, 2\], expected numbers from 0 to 1",
         ),
         (new_op("ADD", [X, tensor("w", 2, 4)], [Y]), r"do not fit together: float32\[2,3\], float32\[2,4\]"),
-        (new_op("SUM", [X, ints(0)], [Y]), rhas the result y of float32\[2,3\], expected float32\[3\]"),
+        (new_op("SUM", [X, ints(0)], [Y]), r"has the result y of float32\[2,3\], expected float32\[3\]"),
     ],
 )
 def test_an_op_that_is_not_what_the_schema_says_is_refused(op: TfliteOp, fault: str) -> None:
@@ -106,7 +106,7 @@ def test_a_loop_with_its_graphs_is_well_formed() -> None:
             r"\[float32, float32\], expected \[float32\]",
         ),
         (replace(loop(1, 2), results=(Y, Z)), [GOES_ON, STEP], r"expected \[float32, float32\]"),
-        (loop(1, 2), [GOES_ON, body("step", [X], [Y], loop(1, 2))], "these graphs call each other in a cycle: 'main', 'step'"),
+        (loop(1, 2), [GOES_ON, body("step", [X], [Y], loop(1, 2))], "call each other in a cycle: 'main', 'step'"),
     ],
 )
 def test_a_loop_that_does_not_fit_its_graphs_is_refused(op: TfliteOp, graphs: Sequence[Graph], fault: str) -> None:

@@ -9,8 +9,8 @@ from converter.errors import InvalidProgramError
 from converter.flatbuffer import read_model
 from converter.flatbuffer.schema import ACTIVATION_NUMBERS
 from converter.ir import Activation, Cell, Program, TfliteOp, Value
+from converter.ir.operands import LstmOperand, RnnOperand
 from converter.lowering.fused import ACTIVATIONS, lower_fused
-from converter.lowering.operands import LstmOperand, RnnOperand
 from tests.programs import (
     gru_cell,
     layer_norm_lstm_cell,

@@ -34,8 +34,8 @@ from converter.ir import (
     constant,
     evaluate,
 )
+from converter.ir.operands import LstmOperand
 from converter.lowering import lower
-from converter.lowering.operands import LstmOperand
 from converter.options import ConvertOptions, StatePolicy
 from tests.lowering.test_bidirectional import both
 from tests.programs import (
