@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
 
 from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan, TfliteOp
 from converter.ir.types import Value
@@ -10,20 +10,19 @@ from converter.ir.types import Value
 
 def format_program(program: Program) -> str:
     """Return the program as text: a line per input, op and output; constants only by type."""
-    return "\n".join(line for graph in program.graphs for line in _graph_lines(graph))
+    return "\n".join(f"graph @{graph.name}{_block(graph)}" for graph in program.graphs)
 
 
-def _graph_lines(graph: Graph) -> Iterator[str]:
+def _block(graph: Graph) -> str:
+    """Return the inputs, ops and outputs of a graph: a body in braces, a line per op, indented."""
     inputs = ", ".join(f"%{value.name}: {value.type}" for value in graph.inputs)
-    yield f"graph @{graph.name}({inputs}) {{"
-    for op in graph.ops:
-        yield f"  {format_op(op)}"
-    yield f"  return {', '.join('%' + value.name for value in graph.outputs)}"
-    yield "}"
+    outputs = ", ".join(_operand(value) for value in graph.outputs)
+    lines = "".join(f"{format_op(op)}\n" for op in graph.ops) + f"return {outputs}\n"
+    return f"({inputs}) {{\n{textwrap.indent(lines, '  ')}}}"
 
 
 def format_op(op: Op) -> str:
-    """Return one op as a line of text."""
+    """Return one op as text: a line, and below that of a scan the ops of its step."""
     results = ", ".join(f"%{value.name}: {value.type}" for value in op.results)
     if isinstance(op, Recurrence):
         return f"{results} = {_recurrence(op)}"
@@ -43,8 +42,7 @@ def _scan(op: Scan) -> str:
         if values
     ]
     parts += [f"{what}={_operand(value)}" for what, value in (("length", op.length), ("steps", op.steps)) if value]
-    steps = "; ".join(format_op(step) for step in op.body.ops)
-    return f"scan({', '.join(parts)}) {{{steps}}}"
+    return f"scan({', '.join(parts)}) {_block(op.body)}"
 
 
 def _recurrence(op: Recurrence) -> str:
