@@ -214,19 +214,21 @@ def named_axes(op: TfliteOp) -> Iterator[tuple[int, int]]:
 
 def graphs(op: TfliteOp) -> tuple[int, ...]:
     """Return the numbers of the graphs that ``op`` may run."""
-    return tuple(number for _, number in _graph_options(op))
+    return tuple(number for name in _graph_options(op) for number in _integers(op, name))
 
 
 def with_graphs(op: TfliteOp, numbers: Mapping[int, int]) -> TfliteOp:
     """Return ``op`` with the numbers of graphs replaced by new ones."""
-    changed = {name: numbers[number] for name, number in _graph_options(op)}
+    changed: dict[str, object] = {}
+    for name in _graph_options(op):
+        new = [numbers[number] for number in _integers(op, name)]
+        changed[name] = new if name.endswith("Indices") else new[0]
     return _with_options(op, changed) if changed else op
 
 
-def _graph_options(op: TfliteOp) -> Iterator[tuple[str, int]]:
-    for name, setting in op.options.items():
-        if (name == "subgraph" or name.endswith("SubgraphIndex")) and isinstance(setting, int) and setting >= 0:
-            yield name, setting
+def _graph_options(op: TfliteOp) -> list[str]:
+    ends = ("SubgraphIndex", "SubgraphIndices")
+    return [name for name in op.options if name == "subgraph" or name.endswith(ends)]
 
 
 def loop_graphs(op: TfliteOp) -> tuple[int, int]:

@@ -85,6 +85,7 @@ def loop(condition: int, step: int) -> TfliteOp:
     return new_op("WHILE", [X], [Y], {"condSubgraphIndex": condition, "bodySubgraphIndex": step})
 
 
+BRANCH = new_op("IF", [FLAG, X], [Y], {"thenSubgraphIndex": 1, "elseSubgraphIndex": -1})
 GOES_ON = body("goes_on", [X], [FLAG], TfliteOp("CUSTOM", (X,), (FLAG,), custom_code="test"))
 STEP = body("step", [X], [Y], TfliteOp("TANH", (X,), (Y,)))
 
@@ -98,6 +99,7 @@ def test_a_loop_with_its_graphs_is_well_formed() -> None:
     [
         (loop(1, 3), [GOES_ON, STEP], "has graph 3 as its body, expected a number below 3"),
         (loop(-1, 2), [GOES_ON, STEP], "has graph -1 as its condition, expected a number below 3"),
+        (BRANCH, [STEP], "has graph -1 as its branch, expected a number below 2"),
         (loop(2, 2), [GOES_ON, STEP], r"a condition with outputs of \[float32\], expected \[bool\]"),
         (loop(1, 1), [GOES_ON, STEP], r"a body with outputs of \[bool\], expected \[float32\]"),
         (

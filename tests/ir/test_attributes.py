@@ -133,6 +133,12 @@ def test_graphs_are_found_and_renumbered() -> None:
     assert attributes.with_graphs(add, {}) is add
 
 
+def test_the_branches_of_a_case_are_graphs() -> None:
+    case = new_op("STABLEHLO_CASE", [X], [Y], {"branchSubgraphIndices": np.array([3, 5], np.int32)})
+    assert attributes.graphs(case) == (3, 5)
+    assert attributes.graphs(attributes.with_graphs(case, {3: 1, 5: 2})) == (1, 2)
+
+
 # matching --------------------------------------------------------------------------------------------------
 
 
