@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, Value, new_op
+from converter.ir import Array, Bidirectional, LstmCell, Names, Op, Recurrence, RnnCell, Value, attributes, new_op
 from converter.ir.operands import BidirectionalLstmOperand, BidirectionalRnnOperand, LstmOperand, RnnOperand
 from converter.lowering.fused import (
     ACTIVATIONS,
@@ -87,7 +87,7 @@ def _emit_rnn(
     _add_weights(operands, rnn_weights(backward), place.BACKWARD, "backward", emitter)
     (operands[RnnOperand.HIDDEN_STATE + place.FORWARD],) = states[0]
     (operands[RnnOperand.HIDDEN_STATE + place.BACKWARD],) = states[1]
-    options = {"timeMajor": op.time_major, "fusedActivationFunction": ACTIVATIONS[forward.activation]}
+    options = {"timeMajor": op.time_major, **attributes.activation(ACTIVATIONS[forward.activation])}
     _append("BIDIRECTIONAL_SEQUENCE_RNN", operands, [op.output, output], options, emitter)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from converter.emission.emitter import Emitter
 from converter.errors import InvalidProgramError
-from converter.ir import Activation, Array, LstmCell, Names, Op, Recurrence, RnnCell, TensorType, Value
+from converter.ir import Activation, Array, LstmCell, Names, Op, Recurrence, RnnCell, TensorType, Value, attributes
 from converter.ir.operands import LstmOperand, RnnOperand
 from converter.lowering.lengths import (
     emit_final_state,
@@ -29,13 +29,13 @@ from converter.lowering.lengths import (
     unmasked,
 )
 
-# Values of the schema's ActivationFunctionType.
-ACTIVATIONS: Mapping[Activation, int] = {
-    Activation.LINEAR: 0,
-    Activation.RELU: 1,
-    Activation.RELU6: 3,
-    Activation.TANH: 4,
+ACTIVATIONS: Mapping[Activation, str] = {
+    Activation.LINEAR: "NONE",
+    Activation.RELU: "RELU",
+    Activation.RELU6: "RELU6",
+    Activation.TANH: "TANH",
 }
+"""What the schema calls the activations that the fused ops have."""
 
 
 def lower_fused(op: Recurrence, names: Names) -> list[Op]:
@@ -120,7 +120,7 @@ def _emit_lstm(op: Recurrence, cell: LstmCell, states: list[Value], emitter: Emi
 def lstm_options(op: Recurrence, cell: LstmCell) -> dict[str, object]:
     """Return the options of a fused LSTM."""
     return {
-        "fusedActivationFunction": ACTIVATIONS[cell.activation],
+        **attributes.activation(ACTIVATIONS[cell.activation]),
         "cellClip": cell.cell_clip or 0.0,
         "projClip": cell.projection_clip or 0.0,
         "timeMajor": op.time_major,
@@ -160,7 +160,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
     operands[RnnOperand.HIDDEN_STATE] = states[0]
     for position, (name, array) in rnn_weights(cell).items():
         operands[position] = emitter.weights(name, array)
-    options = {"fusedActivationFunction": ACTIVATIONS[cell.activation], "timeMajor": op.time_major}
+    options = {**attributes.activation(ACTIVATIONS[cell.activation]), "timeMajor": op.time_major}
     emitter.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, op.output, options)
 
 

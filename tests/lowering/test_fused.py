@@ -83,11 +83,8 @@ def test_absent_clips_are_written_as_off() -> None:
     assert (options["cellClip"], options["projClip"]) == (0.0, 0.0)
 
 
-def test_activation_numbers_are_the_schemas() -> None:
-    names = {
-        activation: "NONE" if activation is Activation.LINEAR else activation.name for activation in ACTIVATIONS
-    }
-    assert {activation: ACTIVATION_NUMBERS[names[activation]] for activation in ACTIVATIONS} == ACTIVATIONS
+def test_activations_are_those_of_the_schema() -> None:
+    assert set(ACTIVATIONS.values()) <= ACTIVATION_NUMBERS.keys()
 
 
 @pytest.mark.parametrize("given_state", [True, False])
