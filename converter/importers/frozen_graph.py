@@ -119,7 +119,7 @@ def load_frozen_graph(
     _check_frozen(path, reached, nodes)
     names = tuple(map(_node_name, inputs)) if inputs else _placeholders(reached, nodes, numbers)
     _check_names(path, nodes, names, "input")
-    _check_names(path, dict.fromkeys(names), shapes, "shape of an input")
+    _check_names(path, dict.fromkeys(names), shapes, "input in input_shapes")
     given = {name: _constant(path, nodes[name], number) for name, number in numbers.items()}
     _check_shapes(path, names, nodes, shapes)
     return GraphFunction(str(path), graph, names, chosen, given, shapes)
@@ -136,8 +136,8 @@ def _read(path: Path) -> Any:
         raise SourceError(f"{path}: cannot read the file: {error.strerror or error}") from error
     except DecodeError as error:
         raise SourceError(
-            f"{path}: not a frozen graph: expected a GraphDef, got another or a damaged file; "
-            "download or freeze it again"
+            f"{path}: not a frozen graph, or damaged or truncated: expected a GraphDef; download or "
+            "freeze it again"
         ) from error
     if not graph.node or not all(node.name and node.op for node in graph.node):
         raise SourceError(f"{path}: not a frozen graph: expected a GraphDef with nodes, found none")
@@ -150,9 +150,7 @@ def _check_names(path: Path, known: Mapping[str, Any], names: Iterable[str], wha
         possible = [name for name in known if _is_candidate(known[name], what)]
         near = [name for wrong in unknown for name in difflib.get_close_matches(wrong, possible)]
         shown = ", ".join(dict.fromkeys([*near, *possible[-_SHOWN:]])) or "none"
-        raise SourceError(
-            f"{path}: unknown {what}: the graph has no node {', '.join(unknown)}; candidates: {shown}"
-        )
+        raise SourceError(f"{path}: unknown {what}: {', '.join(unknown)}; candidates: {shown}")
 
 
 def _is_candidate(node: Any, what: str) -> bool:

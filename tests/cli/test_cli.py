@@ -104,9 +104,7 @@ def test_convert_refuses_a_missing_source(tmp_path: Path) -> None:
 def test_convert_refuses_a_source_that_is_no_model(tmp_path: Path) -> None:
     source = tmp_path / "notes.txt"
     source.write_text("not a model")
-    assert f"{source}: a text file; expected a SavedModel" in refused(
-        "convert", source, "-o", tmp_path / "o.tflite"
-    )
+    assert f"{source}: expected a SavedModel" in refused("convert", source, "-o", tmp_path / "o.tflite")
 
 
 @pytest.mark.parametrize(

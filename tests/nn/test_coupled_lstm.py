@@ -76,7 +76,7 @@ def test_an_activation_without_a_name_runs_in_an_ordinary_loop():
 def test_more_shards_than_rows_and_an_empty_projection_are_refused_at_the_first_step():
     x = np.zeros([B, D], np.float32)
     for options, message in (
-        ({"num_unit_shards": 99}, "in 99 row blocks; use 1 to 7"),
+        ({"num_unit_shards": 99}, "into 99 row blocks; use 1 to 7"),
         ({"num_proj": 0}, "num_proj must be at least 1"),
     ):
         cell = nn.CoupledInputForgetGateLSTMCell(U, **options)
