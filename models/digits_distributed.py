@@ -102,7 +102,7 @@ def _shared_batches(examples: digits.Examples, steps: int) -> Any:
 )
 def main(steps: int | None, output: Path) -> None:
     """Train the digits network as one worker of the cluster that TF_CONFIG describes."""
-    # TensorFlow greets on standard error unless told otherwise before it is imported.
+    # TensorFlow logs to standard error unless this is set before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     console = Console(highlight=False)
     try:

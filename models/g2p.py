@@ -295,7 +295,7 @@ def output_file(name: str) -> Path:
 def pronounce_with(
     models: Mapping[str, bytes], words: Sequence[str], runtime: Runtime, pool: WorkerPool
 ) -> list[Pronunciation]:
-    """Return what `pronounce` hears from the ``.tflite``s ``encode`` and ``decode_step`` on a runtime.
+    """Return the pronunciations from the ``.tflite``s ``encode`` and ``decode_step`` on a runtime.
 
     Raises:
         ValueError: see `spell`.

@@ -38,9 +38,9 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 
 
 def activation_function(activation: str | Activation | None) -> Activation:
-    """Return the function meant by ``activation``: a Keras name, a callable, or nothing for tanh.
+    """Return the activation function: ``activation`` is a Keras name, a callable, or None for tanh.
 
-    ValueError for an unknown name, TypeError for something that is neither a name nor callable.
+    Raises ValueError for an unknown name, TypeError for anything that is neither a name nor callable.
     """
     if not activation:
         return ACTIVATIONS["tanh"]
@@ -63,6 +63,8 @@ def activation_name(function: Activation) -> str | None:
 
 
 def _keras_function(name: str) -> object:
-    """Return Keras 3's function of that name if Keras is loaded: a user can only hold one if it is."""
+    """Return Keras 3's function of that name, None unless Keras is imported: otherwise no caller can have passed
+    it.
+    """
     module = sys.modules.get("keras.activations")
     return getattr(module, name, None) if module is not None else None

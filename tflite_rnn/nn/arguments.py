@@ -1,4 +1,4 @@
-"""Checks and conversions of the arguments that the functions of this package share."""
+"""Check and convert the arguments that the functions of this package share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tflite_rnn.nn.loop import LoopOptions, dimension
 
 
 def check_cell(argument: str, cell: object) -> None:
-    """Raise TypeError unless ``cell`` has what a cell needs; the message lists what is missing."""
+    """Raise TypeError, listing what is missing, unless ``cell`` follows the cell protocol."""
     missing = []
     if not hasattr(cell, "output_size"):
         missing.append("'output_size' property is missing")
@@ -33,7 +33,10 @@ def check_inputs_given(inputs: Nest) -> None:
 
 
 def check_structure(what: str, expected: Nest, seen: Nest) -> None:
-    """Raise ValueError unless ``seen`` is nested as ``expected``: tuples and lists are alike, dicts are not."""
+    """Raise ValueError unless ``seen`` has the nesting of ``expected``.
+
+    Tuples and lists are interchangeable, dicts are not.
+    """
     if not _same_structure(expected, seen):
         raise ValueError(f"{what} must have the structure {expected!r}, but saw {seen!r}")
 
@@ -57,7 +60,7 @@ def _kind(nest: Nest) -> tuple[bool, bool]:
 
 
 def integer_lengths(sequence_length: Any) -> Tensor | None:
-    """Return lengths as int32 [batch]; TypeError if they are no integers, ValueError if they are no vector."""
+    """Return lengths as int32 [batch]. Raises TypeError unless they are integers, ValueError unless a vector."""
     if sequence_length is None:
         return None
     lengths = tf.convert_to_tensor(sequence_length)
@@ -69,7 +72,7 @@ def integer_lengths(sequence_length: Any) -> Tensor | None:
 
 
 def checked_lengths(lengths: Tensor | None, batch: int | None, inputs: Nest, time_major: bool) -> Tensor | None:
-    """Check that there is one length for every row: now if both numbers are known, else when the graph runs."""
+    """Check that there is one length per row: statically if both sizes are known, else when the graph runs."""
     if lengths is None:
         return None
     known = lengths.shape[0] if lengths.shape.rank == 1 else None
@@ -87,7 +90,10 @@ def checked_lengths(lengths: Tensor | None, batch: int | None, inputs: Nest, tim
 
 
 def batch_size(inputs: Nest, time_major: bool) -> int | None:
-    """Return the batch size if any input knows it; ValueError if one has no batch and time."""
+    """Return the batch size if it is known statically.
+
+    Raises ValueError for an input without batch and time axes.
+    """
     axis = 1 if time_major else 0
     known = None
     for x in tf.nest.flatten(inputs):
@@ -124,7 +130,7 @@ def check_sequences(inputs: Nest, time_major: bool, least_rank: int) -> None:
 
 
 def state_dtype(dtype: Any, initial_state: Nest) -> tf.DType:
-    """Return ``dtype``, or the one type of the initial state; ValueError if there is none, or more than one."""
+    """Return ``dtype``, or else the type of the initial state. Raises ValueError if it has none, or several."""
     if dtype is not None:
         return tf.as_dtype(dtype)
     if initial_state is None:
@@ -142,9 +148,10 @@ def state_dtype(dtype: Any, initial_state: Nest) -> tf.DType:
 
 
 def fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
-    """Return the initial state as tensors in the structure of the cell's state size, having checked the shapes.
+    """Return the initial state as tensors in the structure of the cell's state size.
 
-    Tuples, lists and namedtuples of one length stand for each other. ValueError for any other difference.
+    Tuples, lists and namedtuples of the same length are interchangeable. Raises ValueError for any other
+    difference in structure, and for wrong shapes.
     """
     sizes, parts = tf.nest.flatten(cell.state_size), tf.nest.flatten(state)
     if len(parts) != len(sizes):
@@ -156,7 +163,7 @@ def fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
     tensors = [_state_tensor(part, dtype) for part in parts]
     for tensor, size in zip(tensors, sizes, strict=True):
         if isinstance(tensor, tf.TensorArray) or tensor.shape.rank == 0:
-            continue  # belongs to no row
+            continue  # has no batch dimension
         expected = tf.TensorShape([batch]).concatenate(size)
         if not tensor.shape.is_compatible_with(expected):
             raise ValueError(f"initial_state must have shape {expected}, but saw {tensor.shape}")
@@ -166,12 +173,12 @@ def fitted_state(cell: Any, state: Nest, batch: int | None, dtype: Any) -> Nest:
 def _state_tensor(part: Any, dtype: Any = None) -> Tensor:
     if isinstance(part, tf.TensorArray):
         return part
-    # Python numbers have no type of their own; arrays have one, and keep it.
+    # Python numbers take ``dtype``; arrays keep the type that they have.
     return tf.convert_to_tensor(part, dtype_hint=None if hasattr(part, "dtype") else dtype)
 
 
 def loop_options(parallel_iterations: int | None, swap_memory: bool) -> LoopOptions:
-    """Return the options of the loop; AssertionError if ``parallel_iterations`` is not an integer."""
+    """Return the options of the loop. Raises AssertionError if ``parallel_iterations`` is not an integer."""
     iterations = parallel_iterations or LoopOptions().parallel_iterations
     if not isinstance(iterations, int):
         raise AssertionError(f"parallel_iterations must be int, but saw {iterations!r}")
@@ -179,7 +186,7 @@ def loop_options(parallel_iterations: int | None, swap_memory: bool) -> LoopOpti
 
 
 def sequence_steps(inputs: Any) -> Sequence[Nest]:
-    """Return the inputs of the static functions; TypeError if they are no list or tuple, ValueError if empty."""
+    """Return the inputs of the static functions. Raises TypeError unless a list or tuple, ValueError if empty."""
     if not isinstance(inputs, list | tuple):
         raise TypeError(f"inputs must be a sequence, a list or tuple of one element per step, but saw {inputs!r}")
     if not inputs:

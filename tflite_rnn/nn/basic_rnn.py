@@ -30,7 +30,7 @@ class BasicRnnStep:
 
 
 class SingleStateCell(LeafCell):
-    """What cells have in common whose state is their last output h [batch, num_units]."""
+    """Base of the cells whose state is their last output h [batch, num_units]."""
 
     num_units: int
 

@@ -121,8 +121,8 @@ def stack_bidirectional_dynamic_rnn(
 
     Raises:
         TypeError: one of the cells is not a cell, or ``sequence_length`` does not hold integers.
-        ValueError: ``cells_fw`` or ``cells_bw`` is empty or no list, there are not as many of one as of the other,
-            or not as many initial states as layers; and as for `dynamic_rnn`.
+        ValueError: ``cells_fw`` or ``cells_bw`` is empty or not a list, they differ in length, or there are not as
+            many initial states as layers; and as for `dynamic_rnn`.
         AssertionError: ``parallel_iterations`` is not an integer.
     """
     _check_layers("cells_fw", cells_fw)
@@ -155,7 +155,7 @@ def stack_bidirectional_dynamic_rnn(
 
 
 def _reverse(nest: Nest, lengths: Tensor | None, time_axis: int) -> Nest:
-    """Turn every row of [batch, time, ...] (or time first) round, up to its length if it has one."""
+    """Reverse every row of [batch, time, ...] (or time first), up to its length if there is one."""
 
     def reverse(x: Any) -> Tensor:
         x = tf.convert_to_tensor(x)

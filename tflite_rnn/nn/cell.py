@@ -4,14 +4,14 @@ Any object is a cell that has
 
 * ``state_size`` and ``output_size``: the depth of state and output, an int, a ``TensorShape``, or a nest of them;
 * ``zero_state(batch_size, dtype)``, or ``get_initial_state(inputs=None, batch_size=..., dtype=...)``, called by
-  keyword, which counts for more: the state before the first step, [batch_size, size] in the structure of
+  keyword and preferred if both exist: the state before the first step, [batch_size, size] in the structure of
   ``state_size``;
 * a call ``cell(inputs, state) -> (output, new_state)``: one step, inputs [batch, ...] and state in, output in the
-  structure of ``output_size`` and new state in that of ``state_size`` out. It is called inside a loop, possibly
-  once, possibly for every step, so it must not make variables of its own there.
+  structure of ``output_size`` and new state in that of ``state_size`` out. It is called inside a loop, once or at
+  every step, so it must not create variables.
 
-It needs no base class. For a cell without weights that says how the inputs change (its state is a scalar for each
-row, ``TensorShape([])``)::
+It needs no base class. For example a cell without weights that outputs how the inputs change (its state is a
+scalar for each row, ``TensorShape([])``)::
 
     >>> import tensorflow as tf
     >>> from tflite_rnn import nn
@@ -48,8 +48,8 @@ TensorFlow 1 does::
     >>> print(outputs.shape, state.shape, [v.name for v in cell.variables])
     (2, 3, 4) (2, 4) ['rnn/leaky_cell/kernel:0']
 
-Both can be wrapped and stacked like the cells of this package. What they compute is theirs alone, so the compiler
-cannot fuse it: their loop stays an ordinary TensorFlow loop.
+Both can be wrapped and stacked like the cells of this package. The compiler does not know them, so their loop
+stays an ordinary TensorFlow loop.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def without_autograph(function: Function) -> Function:
 class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so its classes are Any
     """One step of a recurrent network: ``cell(inputs, state) -> (output, new_state)``.
 
-    A cell says the depth of its states and outputs in ``state_size`` and ``output_size`` (an int, a
-    ``TensorShape``, or a nest of them) and implements ``call``; if it has variables, it makes them in
-    ``build`` with ``add_variable``. They are made once, at first use, under the variable scope of that
-    moment, and live outside any loop or function the cell is first used in.
+    A cell defines the depth of its states and outputs as ``state_size`` and ``output_size`` (an int, a
+    ``TensorShape``, or a nest of them) and implements ``call``; if it has variables, it creates them in ``build``
+    with ``add_variable``. They are created once, at first use, under the variable scope that is current then, and
+    outside of any loop or function that uses the cell.
 
     Args:
         name: name of the cell's variable scope; by default the class name in snake case.
@@ -96,7 +96,7 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        # tf.Module only takes identifiers for names; a variable scope may also be called "fw/cell-1".
+        # tf.Module accepts only identifiers as names; a variable scope may also be called "fw/cell-1".
         self._cell_name = name or _snake_case(type(self).__name__)
         self._dtype = None if dtype is None else tf.as_dtype(dtype)
         self._reuse = reuse
@@ -162,11 +162,11 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
         initializer: Initializer | None = None,
         partitioner: Any = None,
     ) -> Variable | tuple[Variable, ...]:
-        """Create one variable of the cell, named ``<scope>/<name>``; a tuple of its parts if partitioned.
+        """Create and return one variable named ``<scope>/<name>``; a tuple of its parts if it is partitioned.
 
         The initializer defaults to that of the variable scope, else to Glorot's uniform one. An existing variable
         of a TensorFlow 1 graph is an error (ValueError) unless the scope or the cell reuses. Under a
-        `tf.distribute` strategy that does not partition variables, the variable is whole whatever is asked.
+        `tf.distribute` strategy that does not partition variables, the variable is never partitioned.
         """
         with tf.init_scope(), tf.compat.v1.variable_scope(self._scope, auxiliary_name_scope=False):
             variable = tf.compat.v1.get_variable(
@@ -191,7 +191,7 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
     ) -> Nest:
         """Return the initial state, zeros, for ``inputs`` [batch, ...] or for a batch size and a type.
 
-        ValueError if they contradict the inputs, or if there is neither an input nor both of them.
+        Raises ValueError if they contradict the inputs, or without inputs if one of them is missing.
         """
         if inputs is not None:
             inputs = tf.convert_to_tensor(inputs)
@@ -207,7 +207,7 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
 
     @contextmanager
     def _variable_scope(self) -> Iterator[None]:
-        """Enter the cell's variable scope: chosen at first use, the same ever after."""
+        """Enter the cell's variable scope, which is chosen at first use."""
         if self._scope is None:
             with self._new_scope() as scope:
                 self._scope = scope
@@ -219,13 +219,13 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
             yield
 
     def _new_scope(self) -> Any:
-        if self._reuse:  # names what exists already: it must not be made unique
+        if self._reuse:  # the scope exists already: its name must not be made unique
             return tf.compat.v1.variable_scope(self._cell_name, reuse=self._reuse)
         return tf.compat.v1.variable_scope(None, default_name=self._cell_name)
 
 
 def zero_state(cell: Any, batch_size: int | Tensor, dtype: Any) -> Nest:
-    """Return the zero state of any cell; of one without such a method, the initial state."""
+    """Return the zero state of any cell, or its initial state if it has no ``zero_state``."""
     if hasattr(cell, "zero_state"):
         return cell.zero_state(batch_size, dtype)
     return cell.get_initial_state(inputs=None, batch_size=batch_size, dtype=dtype)
@@ -234,7 +234,7 @@ def zero_state(cell: Any, batch_size: int | Tensor, dtype: Any) -> Nest:
 def check_inputs(shape: Any, dtype: Any) -> int:
     """Return the depth of a cell's inputs [batch, depth].
 
-    ValueError if they are not floating point (or complex), not of rank 2, or of unknown depth.
+    Raises ValueError unless they are floating point (or complex), of rank 2 and of known depth.
     """
     if not (dtype.is_floating or dtype.is_complex):
         raise ValueError(f"RNN cell only supports floating point inputs, but saw dtype: {dtype.name}")
@@ -246,7 +246,7 @@ def check_inputs(shape: Any, dtype: Any) -> int:
 
 
 def check_one_type(*types: Any) -> None:
-    """Raise ValueError if the types of inputs, state, weights and ``dtype`` differ: nothing is cast silently."""
+    """Raise ValueError if the types of inputs, state, weights and ``dtype`` differ; nothing is cast."""
     names = sorted({dtype.name for dtype in types})
     if len(names) > 1:
         raise ValueError(
@@ -278,6 +278,6 @@ def _dimensions(size: Any) -> Any:
 
 
 def _snake_case(name: str) -> str:
-    """Spell a class name as TensorFlow 1 spells it in variable names: TFLiteLSTMCell is tf_lite_lstm_cell."""
+    """Return a class name as TensorFlow 1 writes it in variable names: TFLiteLSTMCell is tf_lite_lstm_cell."""
     words = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

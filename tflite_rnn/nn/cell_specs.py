@@ -1,6 +1,7 @@
-"""What a cell is in the compiler's terms, or None: then its loop is left to TensorFlow.
+"""Describe cells to the compiler.
 
-Only the very classes of this package count: a subclass, or a cell of another class, may compute anything.
+A cell without a description keeps its TensorFlow loop. Only the exact classes of this package have one: a
+subclass, or any other class, may compute anything.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tflite_rnn.nn.wrappers import CellWrapper, DeviceWrapper, DropoutWrapper, R
 
 
 def recurrent_cell(cell: object) -> CellSpec | None:
-    """Return what ``cell`` is in the compiler's terms, or None if they cannot express it."""
+    """Return the compiler's description of ``cell``, None if it has none."""
     describe = _CELLS.get(type(cell))
     return None if describe is None else describe(cell)
 
@@ -52,7 +53,7 @@ def cell_weights(cell: Any) -> tuple[Any, ...]:
 
 
 def check_types(cell: Any, inputs: Any, *others: Any) -> None:
-    """Check the types of inputs and of all other operands of a cell that has a `CellSpec`, as its leaves do."""
+    """Check the types of inputs and all other operands of a cell that has a `CellSpec`, as its leaves do."""
     for leaf, _ in _leaf_cells(cell):
         leaf.check_types(inputs, *others)
 
@@ -166,7 +167,7 @@ _CELLS: Mapping[type, Callable[[Any], CellSpec | None]] = MappingProxyType(
 
 
 def _leaf(kind: str, cell: Any, **attributes: Attribute) -> CellSpec | None:
-    """Return the spec of a leaf cell; None if its activation has no name."""
+    """Return the spec of a leaf cell, None if its activation has no Keras name."""
     activation = activation_name(cell.activation)
     if activation is None:
         return None
@@ -175,7 +176,7 @@ def _leaf(kind: str, cell: Any, **attributes: Attribute) -> CellSpec | None:
 
 
 def _proj_clip(cell: Any) -> Any:
-    """Return the clip of the projection, None without one: it means nothing then."""
+    """Return the clip of the projection, None without a projection."""
     return cell.proj_clip if cell.num_proj is not None else None
 
 

@@ -1,4 +1,4 @@
-"""The LSTM cell that lets in what it forgets."""
+"""The LSTM cell with coupled input and forget gates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CoupledInputForgetGateLSTMCell(AnyLSTMCell):
         use_peepholes: add diagonal connections from the memory to the gates.
         initializer: of kernel, peepholes and projection; by default the variable scope's, else Glorot uniform.
         num_proj: depth of the projected output; None for no projection.
-        proj_clip: bound of the projected output; means nothing without a projection.
+        proj_clip: bound of the projected output; ignored without a projection.
         num_unit_shards: store the kernel in this many row blocks.
         num_proj_shards: store the projection in this many row blocks.
         forget_bias: added to the forget gate on every step.
@@ -146,7 +146,7 @@ class CoupledInputForgetGateLSTMCell(AnyLSTMCell):
 
     @property
     def weight_names(self) -> tuple[str, ...]:
-        """Names of the weights that have a meaning, in order of creation."""
+        """Names of the weights that the cell uses, in order of creation."""
         bias = () if self.layer_norm else ("bias",)
         peepholes = ("w_f_diag", "w_o_diag") if self.use_peepholes else ()
         norms = norm_names("transform", "forget", "output", "state") if self.layer_norm else ()

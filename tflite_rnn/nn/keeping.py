@@ -1,4 +1,4 @@
-"""Dropout as TensorFlow 1 speaks of it: by the probability to *keep* an element."""
+"""Dropout as in TensorFlow 1, given by the probability to *keep* an element."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KeepProbability: TypeAlias = Any
 def keep_probability(argument: str, value: Any) -> KeepProbability:
     """Return a probability: a float if it is known now, else a tensor, or a variable that is read at every use.
 
-    ValueError if it is known and not between 0 and 1.
+    Raises ValueError if it is known and not between 0 and 1.
     """
     if isinstance(value, tf.Variable):
         return value
@@ -28,7 +28,7 @@ def keep_probability(argument: str, value: Any) -> KeepProbability:
 
 
 def is_kept(keep: KeepProbability) -> bool:
-    """Tell whether it is known that everything is kept."""
+    """Return whether everything is known to be kept."""
     return isinstance(keep, float) and keep == 1.0
 
 

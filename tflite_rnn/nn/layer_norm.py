@@ -76,7 +76,7 @@ class LayerNormLstmStep:
 
 @dataclass(frozen=True, slots=True)
 class DropoutLstmStep:
-    """The step of `LstmStep`, its candidate dropped out: what is left without the layer normalisation."""
+    """The step of `LstmStep` with dropout of the candidate, used without layer normalisation."""
 
     activation: Activation
     forget_bias: float
@@ -105,7 +105,7 @@ class LayerNormBasicLSTMCell(AnyLSTMCell):
     Args:
         num_units: number of memory cells.
         forget_bias: added to the (normalised) forget gate on every step.
-        input_size: has no meaning.
+        input_size: ignored.
         activation: of the candidate and of the output, a function or a Keras name; tanh by default.
         layer_norm: whether to normalise.
         norm_gain: initial value of every gamma.

@@ -1,4 +1,4 @@
-"""Cells with weights of their own, whose step is a pure function: what the compiler can be told about."""
+"""Cells with named weights whose step is a pure function: those that can be described to the compiler."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Step(Protocol):
 
 
 class LeafCell(RNNCell):
-    """A cell that is no combination of other cells: its weights have names, its step is a `Step`.
+    """A cell that is not made of other cells: its weights have names, its step is a `Step`.
 
-    Such a cell has an attribute for every name in ``weight_names``: a variable, or the parts of one.
+    It has an attribute for every name in ``weight_names``: a variable, or the parts of a partitioned one.
     """
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        """Depth of every tensor of the flat state, whether ``state_size`` keeps them apart or side by side."""
+        """Depth of every tensor of the flat state, also where ``state_size`` has them side by side."""
         raise NotImplementedError(f"{type(self).__name__} does not define state_sizes")
 
     @property
     def weight_names(self) -> tuple[str, ...]:
-        """Names of the weights, in the order in which the compiler is given them."""
+        """Names of the weights, in the order in which the compiler receives them."""
         raise NotImplementedError(f"{type(self).__name__} does not define weight_names")
 
     def step(self) -> Step:
@@ -51,7 +51,7 @@ class LeafCell(RNNCell):
     def call(self, inputs: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         """Compute one step: inputs [batch, depth] and state -> (output [batch, output_size], new state).
 
-        ValueError if inputs or state are of the wrong type or shape.
+        Raises ValueError if inputs or state have the wrong type or shape.
         """
         check_structure("state", self.state_size, state)
         parts = [tf.convert_to_tensor(part) for part in tf.nest.flatten(state)]

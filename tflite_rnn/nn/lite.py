@@ -51,7 +51,7 @@ def dynamic_rnn(
         RuntimeError: control flow v2 is switched off.
         ValueError: inputs, lengths, state or dtype are missing or do not fit together.
         AssertionError: ``parallel_iterations`` is not an integer.
-        tf.errors.InvalidArgumentError: sizes that only a run tells do not fit together.
+        tf.errors.InvalidArgumentError: sizes that are known only at run time do not fit together.
     """
     check_cell("cell", cell)
     _check_control_flow("dynamic_rnn")
@@ -132,7 +132,7 @@ def bidirectional_dynamic_rnn(
 def _check_control_flow(function: str) -> None:
     with (
         tf.Graph().as_default()
-    ):  # inside a function TensorFlow would answer for the function, not for the process
+    ):  # inside a function TensorFlow would report the setting of the function, not of the process
         enabled = tf.compat.v1.control_flow_v2_enabled()
     if not enabled:
         raise RuntimeError(

@@ -16,7 +16,7 @@ Step: TypeAlias = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
-    """How the loop runs; neither option changes a value. What swapping means is the business of who runs it."""
+    """How the loop runs. Neither option changes a value; what swapping means is up to the implementation."""
 
     parallel_iterations: int = 32
     swap_memory: bool = False
@@ -49,10 +49,9 @@ def scan(
 
     Everything is flat: inputs [T, B, ...], state [B, ...], result (outputs [T, B, ...], final state).
 
-    With ``sequence_length`` [B], row b's outputs from step sequence_length[b] on are zeros and its state stays as
-    it was: chosen by a select, so whatever the step makes of the padding does not show. Scalars and TensorArrays
-    among the state belong to no row and are never held back. The loop ends with the longest row, yet runs once
-    if T > 0.
+    With ``sequence_length`` [B], row b's outputs from step sequence_length[b] on are zeros and its state is kept.
+    Both are selected, so what the step computes for the padding has no effect. Scalars and TensorArrays in the
+    state have no rows and always change. The loop ends with the longest row, but runs at least once if T > 0.
     """
     steps = dimension(inputs[0], 0)
     sources = [_source(x, steps) for x in inputs]
@@ -79,7 +78,7 @@ def scan(
         body,
         (tf.constant(0), list(state), sinks),
         parallel_iterations=options.parallel_iterations,
-        maximum_iterations=steps,  # lets the gradient reserve its memory, as XLA demands
+        maximum_iterations=steps,  # lets the gradient allocate its memory, which XLA requires
         swap_memory=options.swap_memory,
     )
     if _collects_in_lists():
@@ -89,10 +88,10 @@ def scan(
 
 
 def recomputed(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
-    """Return ``function`` such that only its arguments are kept for the gradient: it runs again on the way back.
+    """Return ``function`` with only its arguments kept for the gradient: the backward pass runs it again.
 
     It must be a pure function from flat tensors to flat tensors: no gradient reaches what it closes over, and
-    random numbers would be drawn anew.
+    random numbers would be drawn again.
     """
     return cast(Callable[..., Tensors], tf.recompute_grad(function))
 
@@ -108,10 +107,11 @@ def _source(x: Tensor, steps: int | Tensor) -> tf.TensorArray:
 
 
 def _reserve(steps: int | Tensor, specs: Sequence[OutputSpec]) -> bool:
-    """Tell whether the outputs need one element more than there are steps.
+    """Return whether the outputs need one element more than there are steps.
 
-    A TensorArray that is never written (T == 0) can only be stacked if its element shape is known. Where the
-    batch is not, one extra element of zeros, cut off afterwards, tells it; a list can be told (see `_stacked`).
+    A TensorArray that is never written (T == 0) can only be stacked if its element shape is known. Where the batch
+    is unknown, one extra element of zeros provides it and is cut off afterwards. A TensorList can be given the
+    shape instead (see `_stacked`).
     """
     if _collects_in_lists() or (isinstance(steps, int) and steps > 0):
         return False
@@ -121,14 +121,14 @@ def _reserve(steps: int | Tensor, specs: Sequence[OutputSpec]) -> bool:
 
 
 def _collects_in_lists() -> bool:
-    """Tell whether TensorArrays are made of TensorLists here: in graphs, under control flow v2."""
+    """Return whether TensorArrays are TensorLists here: in graphs, under control flow v2."""
     if tf.executing_eagerly():
         return False
     return bool(tf.compat.v1.get_default_graph().building_function or tf.compat.v1.control_flow_v2_enabled())
 
 
 def _stacked(sink: tf.TensorArray, spec: OutputSpec, steps: int | Tensor, batch: int | Tensor) -> Tensor:
-    """Stack a TensorArray that is a TensorList, whose elements' shape may be told when it runs."""
+    """Stack a TensorArray that is a TensorList: the shape of its elements may be given at run time."""
     if not spec.shape[1:].is_fully_defined():
         return sink.stack()
     known = isinstance(steps, int)
@@ -136,7 +136,7 @@ def _stacked(sink: tf.TensorArray, spec: OutputSpec, steps: int | Tensor, batch:
         input_handle=sink.flow,
         element_shape=tf.stack([batch, *spec.shape[1:]]),
         element_dtype=spec.dtype,
-        num_elements=steps if known else -1,  # what set_shape says is lost when the graph is saved
+        num_elements=steps if known else -1,  # set_shape is lost when the graph is saved
     )
     stacked.set_shape([steps if known else None, *spec.shape])
     return stacked
@@ -157,7 +157,7 @@ def select_rows(finished: Tensor, held: Tensor, new: Tensor) -> Tensor:
 
 
 def keep_shape(old: Tensor, new: Tensor) -> Tensor:
-    """Give the new state what is known of the old one's shape; ValueError if they cannot agree."""
+    """Set the known dimensions of the old state on the new one. Raises ValueError if the two are incompatible."""
     if not isinstance(new, tf.TensorArray):
         new.set_shape(old.shape)
     return new

@@ -1,4 +1,4 @@
-"""LSTM cells that keep their weights in one kernel, and what every LSTM cell has in common."""
+"""LSTM cells with one kernel for all gates, and the base of every LSTM cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LSTMStateTuple(NamedTuple):
 
     @property
     def dtype(self) -> Any:
-        """Common type of c and h; TypeError if they differ."""
+        """Common type of c and h. Raises TypeError if they differ."""
         if self.c.dtype != self.h.dtype:
             raise TypeError(
                 f"the parts of a state must be of one type, but saw c of {self.c.dtype} and h of {self.h.dtype}"
@@ -30,9 +30,9 @@ class LSTMStateTuple(NamedTuple):
 
 
 class LstmGates(NamedTuple):
-    """What goes into the memory in one step, [batch, units] each: ``candidate`` activated, the others not yet.
+    """The gates of one step, [batch, units] each: ``candidate`` is activated, the others are not yet.
 
-    ``forget`` includes the forget bias. ``input`` is None if what is forgotten is what is let in.
+    ``forget`` includes the forget bias. ``input`` is None if it is coupled to the forget gate.
     """
 
     input: Tensor | None
@@ -107,9 +107,9 @@ class LstmStep:
 
 
 class AnyLSTMCell(LeafCell):
-    """What all LSTM cells have in common: the state (c [batch, units], h [batch, output]), the output h.
+    """Base of all LSTM cells: the state (c [batch, units], h [batch, output]), the output h.
 
-    ``state_is_tuple`` tells whether the state is an `LSTMStateTuple`, or c and h side by side in one tensor;
+    ``state_is_tuple`` says whether the state is an `LSTMStateTuple`, or c and h side by side in one tensor;
     ``num_proj`` is the depth of the projected output, None without a projection.
     """
 
@@ -133,7 +133,7 @@ class AnyLSTMCell(LeafCell):
         return (self.num_units, self.output_size)
 
     def check_sizes(self, inputs_shape: Any) -> int:
-        """Return the depth of the inputs. ValueError if it is not known, or for a projection of depth 0."""
+        """Return the depth of the inputs. Raises ValueError if it is unknown, or for a projection of depth 0."""
         if self.num_proj is not None and self.num_proj < 1:
             raise ValueError(f"num_proj must be at least 1, or None for no projection, but saw {self.num_proj}")
         return check_inputs(inputs_shape, self.dtype)
@@ -149,10 +149,10 @@ class LSTMCell(AnyLSTMCell):
     Args:
         num_units: number of memory cells.
         use_peepholes: add diagonal connections from the memory to the gates.
-        cell_clip: bound of the memory; 0.0 is a bound, None is none.
+        cell_clip: bound of the memory, 0.0 included; None for no bound.
         initializer: of kernel, peepholes and projection; by default the variable scope's, else Glorot uniform.
         num_proj: depth of the projected output; None for no projection.
-        proj_clip: bound of the projected output; means nothing without a projection.
+        proj_clip: bound of the projected output; ignored without a projection.
         num_unit_shards: store the kernel in this many row blocks.
         num_proj_shards: store the projection in this many row blocks.
         forget_bias: added to the forget gate on every step.
@@ -278,5 +278,5 @@ class BasicLSTMCell(AnyLSTMCell):
 
 
 def row_blocks(count: int | None) -> Any:
-    """Return the partitioner that stores a variable in ``count`` row blocks; None for a whole one."""
+    """Return the partitioner that stores a variable in ``count`` row blocks, None for one block."""
     return None if count is None else tf.compat.v1.fixed_size_partitioner(count)

@@ -1,7 +1,7 @@
-"""Recurrences the compiler understands: written down for it, and run as one marked function.
+"""Run recurrences that the compiler understands as one marked function each.
 
 `run_recurrence` runs a recurrence as one call of a function that carries its `RecurrenceSpec`; the function's
-body, an ordinary loop, is what trains and what the converted model is measured against.
+body is an ordinary loop, which trains and is the reference of the converted model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tflite_rnn.nn.wrappers import add_inputs
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """What a marked function computes: the specification it carries, and what the loop needs besides."""
+    """What a marked function computes: its specification, and what else the loop needs."""
 
     spec: RecurrenceSpec
     leaves: tuple[Leaf, ...]
@@ -45,7 +45,7 @@ def run_recurrence(recurrence: Recurrence, operands: Operands[Tensor]) -> tuple[
     if tf.executing_eagerly():
         function = _eager_function(recurrence)
     else:
-        # One function for each call site, so that a graph never depends on what else was traced.
+        # One function per call site, so that a graph does not depend on what else was traced.
         function = _marked_function(recurrence, reduce_retracing=False)
     outputs, *state = function(*recurrence.spec.pack(operands))
     inputs = operands.inputs
@@ -117,7 +117,7 @@ def _recur(recurrence: Recurrence, operands: Operands[Tensor]) -> list[Tensor]:
         sequence_length=operands.sequence_length,
         options=recurrence.options,
     )
-    # Shapes said once more, by the input's: a graph that is specialised to known sizes knows the results', too.
+    # Set the shapes again from the input's: in a graph that is specialised to known sizes, results have them too.
     time, batch = dimension(inputs, 0), dimension(inputs, 1)
     outputs = tf.reshape(outputs, [time, batch, recurrence.output_size])
     sizes = zip(final_state, recurrence.state_sizes, strict=True)
@@ -133,8 +133,8 @@ def _zero_state(recurrence: Recurrence, inputs: Tensor) -> list[Tensor]:
 def _blank_padding(inputs: Tensor, sequence_length: Tensor) -> Tensor:
     """Put zeros where a row [T, B, D] has ended.
 
-    No output shows it, these steps being masked; but the gradient of a masked step is zero times a derivative,
-    which is NaN wherever the padding makes that derivative infinite or NaN.
+    No output depends on it, because these steps are masked. But the gradient of a masked step is zero times a
+    derivative, and NaN where the padding makes that derivative infinite or NaN.
     """
     valid = tf.range(dimension(inputs, 0))[:, tf.newaxis] < sequence_length
     return tf.where(valid[:, :, tf.newaxis], inputs, tf.zeros([], inputs.dtype))
@@ -155,5 +155,5 @@ def _marked_function(recurrence: Recurrence, reduce_retracing: bool) -> Callable
 
 @functools.lru_cache(maxsize=128)
 def _eager_function(recurrence: Recurrence) -> Callable[..., list[Tensor]]:
-    """Return the function for eager calls: the same one every time, so that a training loop traces once."""
+    """Return the function for eager calls. It is cached, so that a training loop traces once."""
     return _marked_function(recurrence, reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""raw_rnn: a recurrence whose inputs, end and results are decided step by step by a function."""
+"""raw_rnn: a recurrence whose inputs, end and results a function decides at every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def raw_rnn(
     swap_memory: bool = False,
     scope: Any = None,
 ) -> tuple[Nest, Nest, Nest]:
-    """Run a cell in a loop whose inputs, end and results ``loop_fn`` decides, as a decoder needs it.
+    """Run a cell in a loop whose inputs, end and results ``loop_fn`` decides, for example a decoder.
 
     ``loop_fn(time, cell_output, cell_state, loop_state)`` returns ``(finished, next_input, next_cell_state,
     emit_output, next_loop_state)``. The loop it drives::
@@ -34,9 +34,9 @@ def raw_rnn(
             state = state where finished, else new_state
             finished = finished or ends
 
-    So a row that is finished emits zeros and keeps its state, by a select: what the cell makes of it does not
-    show. Scalars and TensorArrays belong to no row and are never held back. The loop is TensorFlow's while loop;
-    unlike `dynamic_rnn` it is not marked for `tflite_rnn.convert`.
+    So a finished row emits zeros and keeps its state, whatever the cell computes for it. Scalars and TensorArrays
+    have no rows and always change. The loop is TensorFlow's while loop; unlike `dynamic_rnn` it is not marked for
+    `tflite_rnn.convert`.
 
     In the first call ``cell_output``, ``cell_state`` and ``loop_state`` are None, and ``loop_fn`` returns the
     initial state as ``next_cell_state``; its ``emit_output`` is a nest of tensors of the types and of the shapes
@@ -145,7 +145,7 @@ class _Driver:
 
 
 def _map(function: Callable[[Any, Any], Any], old: Nest, new: Nest) -> Nest:
-    """Map over two nests of one structure, up to their being tuples or lists, into the structure of the first."""
+    """Map over two nests of the same structure (tuples and lists are alike) into the structure of the first."""
     pairs = zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True)
     return tf.nest.pack_sequence_as(old, [function(*pair) for pair in pairs])
 

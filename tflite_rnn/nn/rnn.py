@@ -62,7 +62,7 @@ def dynamic_rnn(
         sequence_length: integers [batch], of any integer type. From there on a row's outputs are zeros and its
             state stays as it was, whatever the padding holds, NaN included; the gradient to finite padding is
             zero. Beyond the length of the inputs it means their length, below zero it means zero. Scalars and
-            TensorArrays in the state belong to no row: they change until the loop ends, with the longest row.
+            TensorArrays in the state have no rows: they change until the loop ends with the longest row.
         initial_state: of the structure of ``cell.state_size``, [batch, size] each, as tensors or NumPy arrays; a
             plain pair does for an `LSTMStateTuple`. By default ``cell.get_initial_state(inputs=None,
             batch_size=..., dtype=...)`` or, if the cell has none, ``cell.zero_state(batch_size, dtype)``.
@@ -89,10 +89,10 @@ def dynamic_rnn(
     Raises:
         TypeError: ``cell`` is not a cell, or ``sequence_length`` does not hold integers.
         ValueError: ``inputs`` are None or empty, have fewer than 3 axes, or disagree on time or batch;
-            ``sequence_length`` is no vector, or not of the batch size; there is neither a ``dtype`` nor an
+            ``sequence_length`` is not a vector of the batch size; there is neither a ``dtype`` nor an
             ``initial_state``; or shapes, structures or types do not fit together.
         AssertionError: ``parallel_iterations`` is not an integer.
-        tf.errors.InvalidArgumentError: sizes that only a run tells do not fit together.
+        tf.errors.InvalidArgumentError: sizes that are known only at run time do not fit together.
     """
     check_cell("cell", cell)
     check_inputs_given(inputs)
@@ -123,7 +123,7 @@ def run_cell(
     scope: Any,
     least_rank: int,
 ) -> tuple[Nest, Nest]:
-    """Do what `dynamic_rnn` does, with a cell and inputs that are there, of ``least_rank`` axes or more."""
+    """Do what `dynamic_rnn` does, for a checked cell and inputs of at least ``least_rank`` axes."""
     with tf.compat.v1.variable_scope(scope or "rnn") as variable_scope:
         _cache_variables(variable_scope)
         inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
@@ -154,10 +154,10 @@ class _Arguments:
 
 
 def _cache_variables(scope: Any) -> None:
-    """Have a TensorFlow 1 graph read each variable once per run rather than in every step.
+    """Have a TensorFlow 1 graph read each variable once per run rather than at every step.
 
-    Not so inside functions and loops, which may write the variables between two reads. Under control flow v2 every
-    loop is a function; under v1 it cannot be told, so nothing is cached.
+    Functions and loops are excluded, because they may write the variables between two reads. Under control flow v2
+    every loop is a function; under v1 a loop cannot be detected, so nothing is cached.
     """
     if tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function:
         return
@@ -170,7 +170,7 @@ def _swap_time_and_batch(nest: Nest) -> Nest:
 
 
 def _plain(arguments: _Arguments) -> tuple[Nest, Nest]:
-    """Run any cell by an ordinary loop in the graph of the caller."""
+    """Run any cell in an ordinary loop in the graph of the caller."""
     cell, time_major = arguments.cell, arguments.time_major
     inputs = arguments.inputs if time_major else _swap_time_and_batch(arguments.inputs)
     flat_inputs = tf.nest.flatten(inputs)

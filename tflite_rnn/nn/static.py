@@ -40,7 +40,7 @@ def static_rnn(
         ``cell.output_size``; the state as from `dynamic_rnn`.
 
     Raises:
-        TypeError: ``cell`` is not a cell, ``inputs`` is no list or tuple, or ``sequence_length`` does not hold
+        TypeError: ``cell`` is not a cell, ``inputs`` is not a list or tuple, or ``sequence_length`` does not hold
             integers.
         ValueError: ``inputs`` is empty, its elements differ in structure or shape, and as for `dynamic_rnn`.
     """
@@ -92,8 +92,8 @@ def static_bidirectional_rnn(
         forward part first; the two final states.
 
     Raises:
-        TypeError: ``cell_fw`` or ``cell_bw`` is not a cell, ``inputs`` is no list or tuple, or ``sequence_length``
-            does not hold integers.
+        TypeError: ``cell_fw`` or ``cell_bw`` is not a cell, ``inputs`` is not a list or tuple, or
+            ``sequence_length`` does not hold integers.
         ValueError: ``inputs`` is empty, its elements differ in structure or shape, and as for `dynamic_rnn`.
     """
     check_cell("cell_fw", cell_fw)

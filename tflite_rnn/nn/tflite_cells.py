@@ -35,7 +35,7 @@ class TfLiteRnnStep:
 
 @dataclass(frozen=True, slots=True)
 class TfLiteLstmStep:
-    """One step of the LSTM, a matrix to each gate::
+    """One step of the LSTM, one matrix per gate::
 
         i = x input_to_input_w^T + h cell_to_input_w^T + input_bias         likewise f, j (cell) and o
         c' = s(f + w_f * c) * c + s(i + w_i * c) * activation(j)
@@ -126,13 +126,13 @@ class TfLiteRNNCell(SingleStateCell):
         return TfLiteRnnStep(self.activation)
 
     def check_types(self, inputs: Any, *others: Any) -> None:
-        """Raise AssertionError for inputs of another type than the weights, ValueError for such a state."""
+        """Raise AssertionError unless inputs have the type of the weights, ValueError unless the state does."""
         _assert_weight_type(self.name, self.dtype, inputs)
         check_one_type(inputs, *others)
 
 
 class TFLiteLSTMCell(AnyLSTMCell):
-    """The LSTM cell in the layout of TFLite, a matrix to each gate; `TfLiteLstmStep` has the equations.
+    """The LSTM cell in the layout of TFLite, one matrix per gate; `TfLiteLstmStep` has the equations.
 
     As ``tf.lite.experimental.nn.TFLiteLSTMCell`` of TensorFlow 1.14 and 1.15. Variables, in order of creation:
     input_to_input_w, input_to_forget_w, input_to_cell_w, input_to_output_w [units, depth]; cell_to_input_w,
@@ -147,10 +147,10 @@ class TFLiteLSTMCell(AnyLSTMCell):
     Args:
         num_units: number of memory cells.
         use_peepholes: add diagonal connections from the memory to the gates.
-        cell_clip: bound of the memory; 0.0 is a bound, None is none.
+        cell_clip: bound of the memory, 0.0 included; None for no bound.
         initializer: of all matrices and peepholes; by default the variable scope's, else Glorot uniform.
         num_proj: depth of the projected output; None for no projection.
-        proj_clip: bound of the projected output; means nothing without a projection.
+        proj_clip: bound of the projected output; ignored without a projection.
         num_unit_shards: store every variable but the projection in this many row blocks.
         num_proj_shards: store the projection in this many row blocks.
         forget_bias: initial value of the variable forget_bias, and nothing else.
@@ -242,6 +242,6 @@ class TFLiteLSTMCell(AnyLSTMCell):
         return TfLiteLstmStep(self.activation, self.cell_clip, self.proj_clip)
 
     def check_types(self, inputs: Any, *others: Any) -> None:
-        """Raise AssertionError for inputs of another type than the weights, ValueError for such a state."""
+        """Raise AssertionError unless inputs have the type of the weights, ValueError unless the state does."""
         _assert_weight_type(self.name, self.dtype, inputs)
         check_one_type(inputs, *others)

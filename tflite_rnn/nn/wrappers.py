@@ -64,8 +64,8 @@ class DropoutWrapper(CellWrapper):
 
     Applied in this order: to the inputs, before the cell; to the new state; to the outputs. An element is kept
     with its probability p, as x / p, and becomes 0 otherwise. A probability that is known to be 1 (a number or a
-    constant) adds no operations, and a wrapper with three of them is as fit for the compiler as the cell inside; a
-    placeholder or a variable always adds them, whatever its value.
+    constant) adds no operations; if all three are 1, the compiler treats the wrapper as the cell inside. A
+    placeholder or a variable always adds operations, whatever its value.
 
     As ``tf.nn.rnn_cell.DropoutWrapper``; seeds of the operations are derived from ``seed`` in the same way.
 
@@ -175,7 +175,7 @@ class DropoutWrapper(CellWrapper):
 
 
 def _all_but_memory(state: Nest) -> Nest:
-    """Tell dropout to spare TensorArrays and the memory of an LSTM, which must carry values over many steps."""
+    """Exclude TensorArrays and the memory of an LSTM from dropout: they carry values over many steps."""
     if isinstance(state, LSTMStateTuple):
         return LSTMStateTuple(c=False, h=True)
     return not isinstance(state, tf.TensorArray)
@@ -188,7 +188,7 @@ def _chosen(choose: StateFilter, state: Nest, numbers: Iterator[int]) -> Iterato
 
 def _chosen_by(decision: Nest, choose: StateFilter, state: Nest, numbers: Iterator[int]) -> Iterator[int | None]:
     if decision is False:
-        next(numbers)  # a part that is spared counts as one
+        next(numbers)  # a spared part counts as one mask
         yield from (None for _ in tf.nest.flatten(state))
         return
     if not tf.nest.is_nested(state):
