@@ -1,1 +1,1 @@
-"""Questions to a graph, answered without changing it."""
+"""Analyses of graphs, which change nothing."""

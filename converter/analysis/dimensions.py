@@ -1,4 +1,4 @@
-"""The sizes of a graph's values, in terms of each other: which are equal, and where an unknown one comes from."""
+"""Symbolic sizes of a graph's values: which are equal, and what an unknown one depends on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from converter.ir.dimensions import Dimension, SymbolicShape, unknown
 from converter.ir.shapes import Known, infer_shapes
 
 _MOST_ELEMENTS = 64
-"""Constants with more are no shapes."""
+"""Constants with more elements are not shapes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dimensions:
     """The sizes of the values that some ops compute.
 
-    A size is a number, or a product of sizes of values that are given to the ops, or that come from an op of which
-    the shape rule does not tell it. Two sizes that are equal here are equal in every run.
+    A size is a number, or a product of sizes of inputs, or of results whose size the shape rule does not
+    determine. Two sizes that are equal here are equal in every run.
     """
 
     producers: Producers
@@ -31,13 +31,13 @@ class Dimensions:
 
     @classmethod
     def of(cls, ops: Iterable[Op], given: Mapping[Value, Known] = MappingProxyType({})) -> Dimensions:
-        """Return the sizes of what ``ops`` compute; ``given`` says what is known of values without their rules."""
+        """Return the sizes of what ``ops`` compute; ``given`` has known shapes that no rule determines."""
         shapes = {value: known.shape for value, known in given.items() if known.shape is not None}
         elements = {value: known.numbers for value, known in given.items() if known.numbers is not None}
         return cls({}, shapes, elements).extended(ops)
 
     def extended(self, ops: Iterable[Op]) -> Dimensions:
-        """Return the sizes of what ``ops``, which read the values known here, compute as well."""
+        """Return the sizes extended by the values that ``ops`` compute from the values known here."""
         producers, shapes, elements = dict(self.producers), dict(self._shapes), dict(self._elements)
         found = Dimensions(producers, shapes, elements)
         for op in ops:
@@ -60,9 +60,9 @@ class Dimensions:
         return unknown(value, axis) if size is None else size
 
     def elements(self, value: Value) -> SymbolicShape | None:
-        """Return the elements of a vector or scalar of integers, None if their number is not known.
+        """Return the elements of a vector or scalar of integers, None if their number is unknown.
 
-        An element of which nothing is known is None, unless it is the only one: it stands for itself.
+        An unknown element is None; if it is the only one, it is represented by a symbol.
         """
         if value.data is not None:
             known = value.data.size <= _MOST_ELEMENTS and np.issubdtype(value.data.dtype, np.integer)
@@ -72,7 +72,7 @@ class Dimensions:
         return (unknown(value),) if _is_integer(value) and value.type.shape in {(), (1,)} else None
 
     def number(self, scalar: Value) -> Dimension:
-        """Return what the integer ``scalar`` is."""
+        """Return the integer ``scalar`` as a dimension."""
         elements = self.elements(scalar) or ()
         number = elements[0] if len(elements) == 1 else None
         return unknown(scalar) if number is None else number
@@ -116,7 +116,7 @@ class Dimensions:
 
 
 def _merged(value: Value, inferred: SymbolicShape | None) -> SymbolicShape | None:
-    """Return the shape of ``value``: what its type says, else what was inferred, else symbols of its own."""
+    """Return the shape of ``value``: from its type, else as inferred, else new symbols."""
     shape = inferred if value.type.shape is None else value.type.shape
     if shape is None:
         return None
@@ -129,7 +129,7 @@ def _merged(value: Value, inferred: SymbolicShape | None) -> SymbolicShape | Non
 
 
 def _named(value: Value, elements: SymbolicShape | None) -> SymbolicShape | None:
-    """Return ``elements``, of which a single unknown one stands for itself."""
+    """Return ``elements``, with a symbol for a single unknown one."""
     return (unknown(value),) if elements == (None,) else elements
 
 

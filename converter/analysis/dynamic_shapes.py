@@ -1,8 +1,8 @@
-"""Which tensors the runtimes may size only while they run.
+"""Find the tensors whose size a runtime may only know while it runs.
 
-TFLite plans memory when tensors are allocated, from the shapes of the graph's inputs. A tensor whose shape
-depends on computed numbers is *dynamic*: it is sized during the invoke, and so is everything that runs after it,
-whether it reads it or not. A delegate may change the order: only what reads a result is sure to run later.
+TFLite plans memory when tensors are allocated, from the shapes of the graph's inputs. A tensor whose shape depends
+on computed numbers is *dynamic*: it is sized during the invoke, and so is every tensor of later ops, whether they
+read it or not. A delegate may change the order of ops: only the readers of a result are certain to run later.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from converter.ir import Bidirectional, Graph, Lowering, Op, Recurrent, TfliteOp
 
 
 def first_unsettled(graph: Graph, op: Recurrent) -> Op | None:
-    """Return an op of ``graph`` that a runtime may size before ``op`` runs; None if there is surely none."""
+    """Return an op of ``graph`` whose results may be sized before ``op`` runs, None if there is certainly none."""
     dynamic: set[Value] = set()
     later: set[Value] = set(op.results)
     for other in graph.ops:
@@ -27,7 +27,7 @@ def first_unsettled(graph: Graph, op: Recurrent) -> Op | None:
 
 
 def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
-    """Whether a runtime may size the results of ``op`` while it runs, given what is ``dynamic``; in doubt, yes."""
+    """Whether the results of ``op`` may be sized at run time, as ``dynamic`` values are; in doubt, True."""
     if any(value in dynamic for value in op.operands):
         return True
     if isinstance(op, Bidirectional):
@@ -38,11 +38,11 @@ def _sizes_its_results(op: Op, dynamic: Set[Value]) -> bool:
 
 
 def computes_a_shape(op: TfliteOp) -> bool:
-    """Whether the shapes of the results depend on more than the operands' shapes and constants; in doubt, yes."""
+    """Whether the result shapes depend on more than the operands' shapes and constants; in doubt, True."""
     sized_by = facts(op).sized_by
     if sized_by is None:
         return True
-    # A SLICE with a -1 size resolves it while running; its planned shape is only a guess.
+    # A SLICE with a size of -1 resolves it at run time; its planned shape is a guess.
     if op.builtin == "SLICE" and not all(value.type.is_static for value in op.results):
         return True
     operands = [op.operands[index] for index in sized_by if index < len(op.operands)]

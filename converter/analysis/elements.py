@@ -1,4 +1,4 @@
-"""What the integers that a graph computes from shapes consist of: numbers, and sizes of values, multiplied."""
+"""Integers that a graph computes from shapes, as products of numbers and sizes of values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from converter.ir.shapes import Known
 
 
 def result_elements(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape | None, ...]:
-    """Return the elements of each result of ``op``, None if they are not integers of known count.
+    """Return the elements of each result of ``op``, None unless they are integers of known count.
 
-    A list or an array of tensors has one: its length.
+    A list or an array of tensors has one element: its length.
     """
     rule = _RULES.get(op.code)
     if rule is None:
@@ -44,7 +44,7 @@ def _joined(_: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape | None]:
 
 
 def _elements(operand: Known) -> SymbolicShape | None:
-    """Return the elements of an operand; None for each of those of which only their count is known."""
+    """Return the elements of an operand, each None if only their count is known."""
     if operand.numbers is not None or operand.shape is None:
         return operand.numbers
     count = multiply(operand.shape)

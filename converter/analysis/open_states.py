@@ -1,7 +1,7 @@
-"""The states that nobody gives from outside: what a state policy can expose, or keep.
+"""The open states of a program, which its caller does not provide: a state policy can expose or persist them.
 
-A state is called ``state_0_c`` and ``state_0_h`` for the first recurrence of the main graph if it is an LSTM, and
-``state_1`` for the second if it has one array of state. Those of a scan are ``state_2_0``, ``state_2_1``, ….
+The states of recurrence 0 of the main graph are called ``state_0_c`` and ``state_0_h`` if it is an LSTM, those of
+recurrence 1 ``state_1`` if it has one state, those of scan 2 ``state_2_0``, ``state_2_1``, ….
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _NO_NUMBERS = frozenset({DType.BOOL, DType.STRING, DType.RESOURCE, DType.VARIANT
 class OpenState:
     """One array of state that starts from zero (``start`` is None) or from a constant.
 
-    ``name`` is free as an input name, and as an output name unless the output is this very state; ``initial`` is
-    a new value for where it is to start from, and ``final`` the state after the last step.
+    ``name`` is not yet the name of an input, nor of an output other than this state. ``initial`` is a new value
+    for its start, ``final`` the state after the last step.
     """
 
     name: str
@@ -59,14 +59,14 @@ def start_from(ops: Iterable[Op], states: Iterable[OpenState]) -> tuple[Op, ...]
 
 
 def all_given(program: Program) -> bool:
-    """True if no recurrence or scan of the main graph starts from a state of its own."""
+    """True if no recurrence or scan of the main graph has an open state."""
     return next(open_states(program), None) is None
 
 
 def _is_open(op: Recurrent, given: Value | None, producers: Producers) -> bool:
     if given is None or isinstance(op, Recurrence):
         return given is None or given.is_constant
-    # A recurrence's zeros are absent by now; a scan's are written out, and those of an unknown batch computed.
+    # A recurrence's zero state is absent by now; a scan's is explicit, and computed if the batch is unknown.
     return given.type.dtype not in _NO_NUMBERS and (given.is_constant or is_zero(given, producers))
 
 

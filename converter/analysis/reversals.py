@@ -1,4 +1,4 @@
-"""Sequences in the reverse order of time: what was reversed, and by which lengths."""
+"""Match reversed sequences: what was reversed, and by which lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converter.ir import Op, Recurrence, TfliteOp, Value, attributes, made_by
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """``x`` reversed along ``axis``; with ``lengths`` [B], each row within its length, axis 0 or 1 being time."""
+    """``x`` reversed along ``axis``; with ``lengths`` [B], each row within its length, along time."""
 
     x: Value
     axis: int
@@ -18,7 +18,7 @@ class Reversal:
 
 
 def reversal_of(op: Op | None) -> Reversal | None:
-    """Return what ``op`` reverses, None if it does anything else than to reverse one axis, or the rows, of x."""
+    """Return the reversal that ``op`` is, None unless it reverses one axis of x, or rows within lengths."""
     if not isinstance(op, TfliteOp):
         return None
     if op.builtin == "REVERSE_V2":
@@ -31,7 +31,7 @@ def reversal_of(op: Op | None) -> Reversal | None:
 
 
 def reverses_time(reversal: Reversal, op: Recurrence, around: Dimensions) -> bool:
-    """Return whether a reversed sequence is what ``op`` reads, or gives, when it goes the other way."""
+    """Return whether a reversed sequence equals what ``op`` reads, or returns, in the other direction."""
     if reversal.axis != op.time_axis:
         return False
     if reversal.lengths is None or op.sequence_length is None:
@@ -40,12 +40,12 @@ def reverses_time(reversal: Reversal, op: Recurrence, around: Dimensions) -> boo
 
 
 def same_lengths(one: Value, other: Value, op: Recurrence, around: Dimensions) -> bool:
-    """Return whether two values are the same lengths to ``op``: equal, once clipped to the number of its steps."""
+    """Return whether two values are the same lengths for ``op``: equal once clipped to its number of steps."""
     return _unclipped(one, op, around) is _unclipped(other, op, around)
 
 
 def _unclipped(lengths: Value, op: Recurrence, around: Dimensions) -> Value:
-    """Return what was clipped to [0, T], T being the number of steps of ``op``."""
+    """Return the value before it was clipped to [0, T], T being the number of steps of ``op``."""
     clip = made_by(lengths, around.producers, "MAXIMUM", "MINIMUM")
     if clip is None:
         return lengths

@@ -1,4 +1,4 @@
-"""How many steps a loop runs, and whether they are all of its sequences'."""
+"""Find how many steps a loop runs, and whether they cover its sequences."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from converter.ir.dimensions import Dimension
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TripCount:
-    """A loop runs as many steps as its outputs have, or fewer: the least of ``limits``, if there are any.
+    """The steps of a loop: as many as its outputs have, or fewer if the least of ``limits`` is smaller.
 
-    ``size`` is that number of steps, None if it is the smallest of several limits; ``holders`` are the scalars of
-    which the smallest holds it, none if it is a size of a sequence. ``is_bounded`` says that a limit is known not
-    to exceed it.
+    ``size`` is the number of steps of the outputs, None if it is the smallest of several limits. ``holders`` are
+    the scalars whose smallest has that number, none if it is a size of a sequence. ``is_bounded`` is True if a
+    limit is known not to exceed it.
     """
 
     size: Dimension | None
@@ -33,10 +33,10 @@ def trip_count(
     *,
     grows: bool,
 ) -> TripCount | None:
-    """Return how long a loop runs whose counter stays below ``limits``, at least one.
+    """Return the trip count of a loop whose counter stays below ``limits``, of which there is at least one.
 
-    ``counts`` are the numbers of elements of its outputs; with ``grows``, it has outputs that are as long as it
-    runs. None if its outputs are of several lengths.
+    ``counts`` are the numbers of elements of its outputs; with ``grows`` it has outputs with one element per step.
+    Returns None if its outputs have different lengths.
     """
     if len({around.number(count) for count in counts}) > 1 or (grows and counts):
         return None
@@ -54,7 +54,7 @@ def _length(
     *,
     grows: bool,
 ) -> tuple[Dimension | None, Sequence[Value]]:
-    """Return the number of steps of the outputs, and the scalars whose smallest holds it, if there are any."""
+    """Return the number of steps of the outputs, and the scalars whose smallest has it, if there are any."""
     if counts:
         return around.number(counts[0]), counts[:1]
     if not grows:
@@ -70,7 +70,7 @@ def _reaches(limit: Value, size: Dimension | None, around: Dimensions) -> bool:
 
 
 def runs_all(scan: Scan, lengths: Value | None, around: Dimensions) -> bool:
-    """Return whether ``scan`` is known to run every step of all its sequences, up to the end of the longest row.
+    """Return whether ``scan`` is known to run all steps of its sequences up to the end of the longest row.
 
     ``lengths`` are those of the rows, None if all rows are as long as the sequences.
     """
@@ -81,9 +81,9 @@ def runs_all(scan: Scan, lengths: Value | None, around: Dimensions) -> bool:
 
 
 def covers(steps: Value | None, sequence: Value, lengths: Value | None, around: Dimensions) -> bool:
-    """Return whether ``steps`` are known to reach the end of ``sequence``, or the end of its longest row.
+    """Return whether ``steps`` are known to reach the end of ``sequence``, or of its longest row.
 
-    None of ``steps`` stands for all; ``lengths`` are as for `runs_all`.
+    ``steps`` of None means all; ``lengths`` are as for `runs_all`.
     """
     if steps is None or _reaches(steps, around.dimension(sequence, 0), around):
         return True

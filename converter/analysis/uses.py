@@ -1,4 +1,4 @@
-"""Who reads a value, and what a value depends on."""
+"""The readers of a value, and what a value depends on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Uses:
         return cls(graph.producers(), frozenset(graph.outputs), readers)
 
     def readers(self, value: Value) -> Sequence[Op]:
-        """Return the ops that read ``value``, each once, in their order."""
+        """Return the ops that read ``value``, each once, in order."""
         return self._readers.get(value, ())
 
     def is_read(self, value: Value) -> bool:
@@ -37,7 +37,7 @@ class Uses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """The part of some ops that computes ``values``: its ops in their order, and every value it reads or gives."""
+    """The ops that compute some values, in order, and all ``values`` that they read or define."""
 
     ops: tuple[Op, ...]
     values: frozenset[Value]
@@ -52,7 +52,7 @@ def backward_slice(
 ) -> Slice:
     """Return the part of ``ops`` that ``wanted`` depends on.
 
-    Values in ``given`` are not computed again. Ops for which ``keeps`` holds are part of it in any case.
+    Values in ``given`` are not computed. Ops for which ``keeps`` holds are always included.
     """
     values = set(wanted)
     kept: list[Op] = []
@@ -64,6 +64,6 @@ def backward_slice(
 
 
 def without_dead_ops(graph: Graph) -> Graph:
-    """Return ``graph`` without the ops that have no side effects and whose results nobody reads."""
+    """Return ``graph`` without ops that have no side effects and whose results are not read."""
     live = backward_slice(graph.ops, graph.outputs, keeps=has_effects).ops
     return graph if len(live) == len(graph.ops) else replace(graph, ops=live)

@@ -1,4 +1,4 @@
-"""Which values are known to be zero, however that is spelled."""
+"""Find values that are known to be zero, however they are computed."""
 
 from __future__ import annotations
 

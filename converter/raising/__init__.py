@@ -1,1 +1,1 @@
-"""How loops count, read their sequences and write their outputs: what `raise-loops` reads off WHILE ops."""
+"""Analyse WHILE ops for `raise-loops`: how they count, read their sequences and write their outputs."""

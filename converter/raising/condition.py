@@ -1,4 +1,4 @@
-"""When a loop ends: the numbers that its counters stay below."""
+"""Find when a loop ends: the limits that its counters stay below."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SCALARS = ((), None)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """``values``, scalars around the loop that its counters stay below; ``ops`` compute them there."""
+    """The limits of a loop's counters: ``values``, scalars outside of the loop, computed by ``ops``."""
 
     values: tuple[Value, ...]
     ops: tuple[TfliteOp, ...]
 
 
 def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names) -> Limits | None:
-    """Return the limits of a loop that goes on while each of some counters is below its own.
+    """Return the limits of a loop that runs while each of its counters is below a limit.
 
-    None if the loop goes on for any other reason, or if a limit changes from step to step.
+    Returns None if the loop has any other condition, or if a limit changes from step to step.
     """
     producers = loop.condition.producers()
     compared = list(_comparisons(loop.condition.outputs[0], producers))
@@ -40,7 +40,7 @@ def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names
 
 
 def _comparisons(condition: Value, producers: Producers) -> Iterator[tuple[Value, Value] | None]:
-    """Yield (smaller, larger) for each comparison that a conjunction consists of; None for anything else."""
+    """Yield (smaller, larger) for each comparison of a conjunction, None for anything else."""
     op = made_by(condition, producers)
     if op is None:
         yield None
@@ -58,7 +58,7 @@ def _comparisons(condition: Value, producers: Producers) -> Iterator[tuple[Value
 
 
 class _Outside:
-    """Values of the condition's graph, computed around the loop by ``ops``."""
+    """Values of the condition's graph, computed outside of the loop by ``ops``."""
 
     def __init__(
         self, loop: Loop, invariants: Set[int], place: dict[Value, int], producers: Producers, names: Names
@@ -69,7 +69,7 @@ class _Outside:
         self._known: dict[Value, Value] = {}
 
     def value(self, inside: Value) -> Value | None:
-        """Return the value around the loop that is ``inside`` in its condition; None if that changes."""
+        """Return the value outside of the loop that equals ``inside`` in its condition, None if it changes."""
         if inside.data is not None:
             return inside
         if inside in self._known:

@@ -1,4 +1,4 @@
-"""Numbers that a step computes from its counter: places to read from and to write to."""
+"""Indices that a step computes from its counter, to read from and to write to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST = Index(0, 0)
 
 
 def index_of(value: Value, counters: Set[Value], producers: Producers) -> Index | None:
-    """Return what the integer ``value`` (a scalar, or of one element) is in step t; None if it is no such sum."""
+    """Return the integer ``value`` (of one element) as a function of t, None if it has another form."""
     if value in counters or value.data is not None:
         return NOW if value.data is None else _constant(value.data)
     op = made_by(value, producers)
@@ -42,7 +42,7 @@ def _constant(data: Array) -> Index | None:
 
 
 def indices_of(value: Value, counters: Set[Value], producers: Producers) -> tuple[Index | None, ...] | None:
-    """Return what each element of the integer vector ``value`` is; None if the vector itself is not known."""
+    """Return each element of the integer vector ``value``, None if the vector itself is unknown."""
     if value.data is not None:
         return tuple(Index(0, int(number)) for number in value.data.reshape(-1))
     op = made_by(value, producers)

@@ -1,7 +1,7 @@
 """TensorFlow's lists and arrays of tensors, which TFLiteConverter leaves as CUSTOM ops.
 
 Loops of control flow v1 (frozen graphs) have TensorArrays: a handle that never changes, and a *flow*, a number
-that each write passes on. Loops of control flow v2 have TensorLists, which are values.
+that every write returns. Loops of control flow v2 have TensorLists, which are values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReserveOperand(IntEnum):
 
 
 def scattered(handle: Value, flow: Value, around: Dimensions) -> Value | None:
-    """Return the sequence whose elements a TensorArray holds, one each and in their order."""
+    """Return the sequence whose elements a TensorArray holds in order."""
     scatter = made_by(flow, around.producers, "TensorArrayScatterV3")
     if scatter is None or scatter.operand(ArrayOperand.HANDLE) is not handle:
         return None

@@ -1,4 +1,4 @@
-"""A WHILE op with its graphs, and what becomes of the values that it carries."""
+"""A WHILE op with its graphs, and how the values that it carries change."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _INTEGERS = frozenset({DType.INT32, DType.INT64})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """A WHILE op: ``graph`` is where it stands; the values it carries are told by their positions."""
+    """A WHILE op in ``graph``. The values that it carries are identified by their positions."""
 
     op: TfliteOp
     graph: Graph
     condition: Graph
     body: Graph
     around: Dimensions
-    """The producers and the sizes of the values around the loop."""
+    """The producers and the sizes of the values outside of the loop."""
     uses: Uses
-    """The readers of the values around the loop."""
+    """The readers of the values outside of the loop."""
     inside: Producers
     """The op of the body that defines each value."""
 
@@ -35,14 +35,14 @@ class Loop:
         return range(len(self.body.inputs))
 
     def initial(self, position: int) -> Value:
-        """Return what a carried value is before the loop."""
+        """Return a carried value before the loop."""
         value = self.op.operands[position]
         if value is None:
             raise ValueError(f"{self.op.name}: operand {position} is missing")
         return value
 
     def invariants(self) -> frozenset[int]:
-        """Return the positions of what no step changes."""
+        """Return the positions of values that no step changes."""
         return frozenset(position for position in self.positions if self._is_invariant(position))
 
     def _is_invariant(self, position: int) -> bool:
@@ -57,7 +57,7 @@ class Loop:
         )
 
     def counters(self) -> frozenset[int]:
-        """Return the positions of what counts the steps from zero."""
+        """Return the positions of the counters, which count steps from zero."""
         return frozenset(position for position in self.positions if self._is_counter(position))
 
     def _is_counter(self, position: int) -> bool:
@@ -67,11 +67,11 @@ class Loop:
         return index_of(self.body.outputs[position], {inside}, self.inside) == NEXT
 
     def index(self, value: Value, counters: frozenset[Value]) -> Index | None:
-        """Return what an integer of the body is in step t."""
+        """Return an integer of the body as a function of t."""
         return index_of(value, counters, self.inside)
 
 
 def loop_of(op: TfliteOp, graph: Graph, program: Program) -> Loop:
-    """Return the loop of a WHILE op that stands in ``graph``."""
+    """Return the loop of a WHILE op in ``graph``."""
     condition, body = (program.graphs[number] for number in attributes.loop_graphs(op))
     return Loop(op, graph, condition, body, Dimensions.of(graph.ops), Uses.of(graph), body.producers())

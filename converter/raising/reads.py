@@ -1,4 +1,4 @@
-"""Elements of sequences that a step reads at its counter."""
+"""Find the elements of sequences that a step reads at its counter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from converter.raising.loop import Loop
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """``op`` of the body gives the element of ``sequence``, a value around the loop, whose ``axis`` is time."""
+    """``op`` of the body returns the current element of ``sequence``, a value outside; ``axis`` is time."""
 
     op: TfliteOp
     sequence: Value
@@ -27,19 +27,19 @@ class Reader:
     loop: Loop
     counters: Set[Value]
     outside: Mapping[Value, Value]
-    """What each invariant of the body is around the loop."""
+    """The value outside of the loop of each invariant of the body."""
 
     def read_of(self, op: TfliteOp) -> Read | None:
-        """Return what ``op`` reads, if it is the element of a sequence at the counter."""
+        """Return the read of ``op``, None if it does not read a sequence at the counter."""
         find = _FORMS.get(op.code)
         return None if find is None else find(self, op)
 
     def index(self, value: Value | None) -> Index | None:
-        """Return what an integer of the body is in step t."""
+        """Return an integer of the body as a function of t."""
         return None if value is None else index_of(value, self.counters, self.loop.inside)
 
     def indices(self, value: Value | None) -> tuple[Index | None, ...] | None:
-        """Return what each element of an integer vector of the body is in step t."""
+        """Return each element of an integer vector of the body as a function of t."""
         return None if value is None else indices_of(value, self.counters, self.loop.inside)
 
 

@@ -1,4 +1,4 @@
-"""Why the ops that TFLiteConverter left without a builtin stop a conversion."""
+"""Refuse the CUSTOM ops that TFLiteConverter left without a builtin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OF_LISTS = ("TensorArray", "TensorList")
 
 
 def refuse_custom_op(op: TfliteOp) -> Rejection:
-    """Return why a CUSTOM op is refused; equal for all ops on lists that belong to one loop."""
+    """Return why a CUSTOM op is refused. All list ops of one loop have equal refusals."""
     code = (op.custom_code or "").removeprefix("Flex")
     if not code.startswith(_OF_LISTS):
         return Rejection(
@@ -33,5 +33,5 @@ def refuse_custom_op(op: TfliteOp) -> Rejection:
 
 
 def is_about_loops(refusal: ConversionError) -> bool:
-    """Return whether lists of loops that could not be raised are the only reason for ``refusal``."""
+    """Return whether loops that could not be raised are the only reason for ``refusal``."""
     return bool(refusal.rejections) and all(one.rule is Rule.LOOP_FORM for one in refusal.rejections)

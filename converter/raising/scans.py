@@ -1,4 +1,4 @@
-"""A loop as a scan, and what stands around it afterwards."""
+"""Raise a loop to a scan, and rewrite the ops that read its results."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ _OPAQUE = frozenset({DType.RESOURCE, DType.VARIANT})
 
 @dataclass(slots=True, eq=False)
 class Raised:
-    """A loop as a scan: ``ops`` replace the WHILE op, ``other`` its results."""
+    """A raised loop: ``ops`` replace the WHILE op, ``other`` its results."""
 
     ops: list[Op]
     other: dict[Value, Value] = field(default_factory=dict)
     readers: dict[int, list[Op]] = field(default_factory=dict)
-    """What replaces each op that read a list, by the op's id."""
+    """The replacement of each op that read a list, by the op's id."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What each carried value of a loop is."""
+    """The role of each carried value of a loop."""
 
     loop: Loop
     invariants: frozenset[int]
@@ -65,14 +65,14 @@ class _Plan:
 
     @property
     def collected(self) -> tuple[Write, ...]:
-        """The writes that need an output of the scan: all but those whose last element is a final state."""
+        """The writes that need an output of the scan: all except those whose last element is a final state."""
         return tuple(
             write for write in self.writes if not write.is_last or self.final_state_of(write.element) is None
         )
 
 
 def raise_loop(loop: Loop, names: Names) -> Raised | None:
-    """Return the scan that ``loop`` is; None if it does not run a step over sequences, from first to last."""
+    """Return ``loop`` as a scan, None if it does not run a step over sequences from first to last."""
     plan = _plan(loop)
     if plan is None or not _are_known(plan):
         return None
@@ -116,7 +116,7 @@ def _plan(loop: Loop) -> _Plan | None:
 
 
 def _are_known(plan: _Plan) -> bool:
-    """True if states keep their shapes, and lists are written and read in known ways only."""
+    """True if states keep their shapes, and lists are only written and read in known ways."""
     loop = plan.loop
     for position in plan.states:
         before, inside = loop.initial(position).type, loop.body.inputs[position].type
@@ -168,7 +168,7 @@ def _build(
 
 
 class _Body:
-    """The graph of one step, without counters, lists and what is constant."""
+    """The graph of one step, without counters, lists and constants."""
 
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
@@ -195,7 +195,7 @@ class _Body:
         return time
 
     def slice_of(self, read: Read) -> Value:
-        """Return the value of the body that is the element of a sequence."""
+        """Return the value of the body with the current element of a sequence."""
         result, shape = read.op.results[0], read.sequence.type.shape
         if shape is not None:
             rest = (*shape[: read.axis], *shape[read.axis + 1 :])
@@ -205,7 +205,7 @@ class _Body:
         return first
 
     def step(self, slices: Sequence[Value]) -> tuple[ScanStep, tuple[Op, ...]] | None:
-        """Return a step's inputs and outputs, and its ops; None if it needs a list or an array after all."""
+        """Return a step's inputs and outputs, and its ops, None if one of them still needs a list or an array."""
         plan, body = self._plan, self._body
         reads = {id(read.op) for read in plan.reads}
         kept = [rewire(op, self._other) for op in body.ops if id(op) not in reads]
@@ -225,15 +225,15 @@ class _Body:
         return ScanStep(self._t, states, tuple(slices), invariants, new_states, elements), step.ops
 
     def _inside(self, value: Value) -> Value:
-        """Return what stands for a value of the loop's body."""
+        """Return the replacement of a value of the loop's body."""
         return self._other.get(value, value)
 
 
-# --- what stands around the loop ---------------------------------------------------------------------------------
+# --- around the loop ---------------------------------------------------------------------------------------------
 
 
 def _output(write: Write, plan: _Plan, trips: EmittedTripCount, emitter: Emitter) -> Value:
-    """Return the scan's output for a write; it is called as what the loop gave."""
+    """Return the scan's output for a write, named as the loop's result."""
     element = write.element.type
     rest: Shape | None = element.shape
     known = TensorType(element.dtype, None if rest is None else (trips.known, *rest))
@@ -249,12 +249,12 @@ def _output(write: Write, plan: _Plan, trips: EmittedTripCount, emitter: Emitter
 
 
 def _list_readers(value: Value, plan: _Plan) -> list[TfliteOp]:
-    """Return the ops that read a list, which are all known; see `_are_known`."""
+    """Return the ops that read a list; `_are_known` has checked them."""
     return [op for op in plan.loop.uses.readers(value) if isinstance(op, TfliteOp)]
 
 
 def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
-    """True if ``op`` reads all elements of what the loop wrote, in their order."""
+    """True if ``op`` reads all elements that the loop wrote, in order."""
     if op.custom_code == "TensorListStack":
         return True
     if op.custom_code not in _GATHERS or write.count is None:
@@ -263,9 +263,9 @@ def _is_whole(op: TfliteOp, write: Write, plan: _Plan) -> bool:
 
 
 def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
-    """Return the write of as many elements as are read, if that is as many as steps are run.
+    """Return the write with only the elements that are read, if there are as many as the loop has steps.
 
-    A list may be made one longer than its loop is, so that it is never empty.
+    A list may be one element longer than its loop, so that it is never empty.
     """
     around = plan.loop.around
     if write.count is None or write.is_last or write.is_tensor:
@@ -277,7 +277,7 @@ def _shortened(write: Write, plan: _Plan, limits: Sequence[Value]) -> Write:
 
 
 def _slices(write: Write, plan: _Plan) -> list[StridedSlice | None]:
-    """Return what reads what the loop wrote: each the ``x[:n]`` of all elements, or None for anything else."""
+    """Return the readers of a written list: each an op ``x[:n]``, or None for any other op."""
     uses = plan.loop.uses
     stacks = _list_readers(plan.loop.op.results[write.position], plan)
     readers = [op for stack in stacks for op in uses.readers(stack.results[0])]
@@ -320,7 +320,7 @@ def _replace_results(
 def _last(
     write: Write, plan: _Plan, trips: EmittedTripCount, outputs: Mapping[int, Value], emitter: Emitter
 ) -> Value:
-    """Return the list of the one element that the last step wrote; zero if no step was run."""
+    """Return the list with the element that the last step wrote, zero if no step was run."""
     loop = plan.loop
     position = plan.final_state_of(write.element)
     if position is None:

@@ -1,4 +1,4 @@
-"""How long a loop's sequences are, and how many of their steps it runs."""
+"""Emit the trip count of a loop: the length of its sequences, and how many of their steps it runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from converter.ir.dimensions import Dimension
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmittedTripCount:
-    """``size`` is the time of the outputs; ``length`` and ``steps`` are a scan's.
+    """The time ``size`` of a loop's outputs, and the ``length``, ``steps`` and ``sequences`` of its scan.
 
-    ``sequences`` are in the order in which the scan must have them.
+    ``sequences`` are in the order that the scan needs.
     """
 
     size: Dimension | None
@@ -28,19 +28,19 @@ class EmittedTripCount:
     sequences: tuple[Value, ...]
 
     def count(self, emitter: Emitter) -> Value:
-        """Return how many steps are run, an int32 scalar around the loop."""
+        """Return how many steps are run, an int32 scalar outside of the loop."""
         if self.steps is not None:
             return emitter.maximum(self.steps, emitter.integer(0), "steps")
         return emitter.dimension(self.sequences[0], 0) if self.length is None else self.length
 
     def surely_runs(self) -> bool:
-        """True if at least one step is run."""
+        """True if at least one step is known to run."""
         steps_known = self.steps is None or (self.steps.data is not None and int(self.steps.data) > 0)
         return isinstance(self.size, int) and self.size > 0 and steps_known
 
     @property
     def known(self) -> int | None:
-        """The time of the outputs if it is known before the run."""
+        """The time of the outputs if it is known statically."""
         return self.size if isinstance(self.size, int) else None
 
 
@@ -53,7 +53,7 @@ def emit_trip_count(
     *,
     grows: bool,
 ) -> EmittedTripCount | None:
-    """Emit the trip count of a loop that stays below ``limits``; None if its outputs are of several lengths.
+    """Emit the trip count of a loop below ``limits``; return None if its outputs have different lengths.
 
     ``counts`` and ``grows`` are as for `trip_count`.
     """

@@ -1,4 +1,4 @@
-"""Elements of outputs that a step writes at its counter, or always in the first place."""
+"""Find the elements of outputs that a step writes at its counter, or always at index 0."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from converter.raising.reads import Reader
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Write:
-    """A carried value that each step writes ``element`` into: at its counter, or over the last (``is_last``).
+    """A carried value that each step writes ``element`` into, at its counter or always at one index (``is_last``).
 
-    ``count`` is how many elements it has, a scalar around the loop; None if it has as many as there are steps.
-    ``is_tensor`` tells a tensor from a list or an array; what it holds at first is zero, or never seen.
+    ``count`` is its number of elements, a scalar outside of the loop, None if it has one per step. ``is_tensor``
+    is False for a list or an array. Its initial content is zero, or never read.
     """
 
     position: int
@@ -29,13 +29,13 @@ class Write:
     is_last: bool
     is_tensor: bool = False
     handle: Value | None = None
-    """The TensorArray, around the loop."""
+    """The TensorArray, outside of the loop."""
     reads_all: bool = True
-    """Whether all elements are read, or only as many as ``count`` by slices of the whole."""
+    """Whether all elements are read, or only the first ``count`` of them, by slices."""
 
 
 def write_of(position: int, reader: Reader) -> Write | None:
-    """Return what the step writes into a carried value, if it does nothing else to it."""
+    """Return the write into a carried value, if the step does nothing else to it."""
     loop = reader.loop
     carried, after = loop.body.inputs[position], loop.body.outputs[position]
     op = made_by(after, loop.inside, *_FORMS)
@@ -49,13 +49,13 @@ def _readers(carried: Value, loop: Loop) -> set[int]:
 
 
 def _allowed(op: TfliteOp, carried: Value, loop: Loop) -> set[int]:
-    """Return what may read a carried output: the op that writes it, and the SLICEs that this one joins."""
+    """Return the ops that may read a carried output: the op that writes it, and the SLICEs that it joins."""
     slices = [made_by(value, loop.inside, "SLICE") for value in op.operands]
     return {id(op), *(id(part) for part in slices if part is not None and part.operands[0] is carried)}
 
 
 def _placed(index: Index | None, count: Value | None) -> bool | None:
-    """Return whether a write at ``index`` is over the last one; None if it is neither that nor at the counter."""
+    """Return whether a write at ``index`` replaces the previous one, None if it is at some other index."""
     if index == NOW:
         return False
     is_single = count is not None and count.data is not None and int(count.data.reshape(-1)[0]) == 1
@@ -89,7 +89,7 @@ def _list_write(reader: Reader, op: TfliteOp, position: int) -> Write | None:
 
 
 def _without_zeros(value: Value, loop: Loop) -> Value:
-    """Return the list that ``value`` was before zeros were written into it: it holds zeros anyway."""
+    """Return the list that ``value`` was before zeros were written into it, which it holds initially."""
     op = made_by(value, loop.around.producers, "TensorListSetItem")
     if op is None or not is_zero(op.operand(ListOperand.WRITTEN), loop.around.producers):
         return value
@@ -97,7 +97,7 @@ def _without_zeros(value: Value, loop: Loop) -> Value:
 
 
 def _joined(reader: Reader, op: TfliteOp, position: int) -> Write | None:
-    """Read ``CONCATENATION(x[:t], element, x[t+1:])``."""
+    """Match ``CONCATENATION(x[:t], element, x[t+1:])``."""
     carried = reader.loop.body.inputs[position]
     if len(op.operands) != 3 or attributes.axis(op) != 0:
         return None

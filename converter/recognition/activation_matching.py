@@ -1,7 +1,7 @@
-"""Activations by their values: which ops together compute an elementwise function that has a name.
+"""Match activations by their values: find the ops that together compute a known elementwise function.
 
 Softplus is one op in a framework and six in a file, a hard sigmoid four. So every value that depends elementwise
-on one other value alone, its root, is computed over a range of roots and compared with the functions of the cells.
+on a single other value, its root, is evaluated over a range of roots and compared with the known activations.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _FAR = 1e4
 _SCALES: Mapping[Activation, Sequence[float]] = MappingProxyType(
     {Activation.SIGMOID: (1.0, 2.0), Activation.TANH: (1.0, 0.5)}
 )
-"""What a root may be multiplied by: of (1 + tanh(x / 2)) / 2, the half may have become part of a kernel before.
+"""Factors that a root may have: the half in (1 + tanh(x / 2)) / 2 may have been folded into a kernel.
 
-Not by -1: 1 - sigmoid(x) is a sum, and cells are told by it.
+They are positive: 1 - sigmoid(x) must stay a sum, because cells are recognised by it.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """A value that is function(scale * root + shift), elementwise."""
+    """A value that equals function(scale * root + shift), elementwise."""
 
     function: Function
     root: Value
@@ -43,9 +43,9 @@ class Matched:
 
 
 def match_activations(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[Value, Matched]:
-    """Return every value of ``ops`` that is an activation or a clip of another one, the farthest that is.
+    """Return every value of ``ops`` that is an activation or a clip of another one, the most distant match.
 
-    No function reaches through ``stops``: values that have a meaning of their own.
+    No match reaches across ``stops``, which are new components of the state.
     """
     stopped = frozenset(stops)
     order = {result: index for index, op in enumerate(ops) for result in op.results}
@@ -65,7 +65,7 @@ def match_activations(ops: Sequence[TfliteOp], stops: Iterable[Value]) -> dict[V
 
 
 def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozenset[Value]) -> frozenset[Value]:
-    """Return the values each of which alone decides, elementwise, what ``op`` computes."""
+    """Return the values on each of which alone the result of ``op`` depends, elementwise."""
     if not _is_elementwise(op):
         return frozenset()
     found: frozenset[Value] | None = None
@@ -82,7 +82,7 @@ def _roots(op: TfliteOp, roots: Mapping[Value, frozenset[Value]], stops: frozens
 
 
 def _is_elementwise(op: TfliteOp) -> bool:
-    """Whether ``op`` computes one result element by element, without steps: those are no part of activations."""
+    """Whether ``op`` computes one result elementwise and continuously, as activations do."""
     known = has(op, Trait.ELEMENTWISE) or op.builtin in {"DEQUANTIZE", "SELECT"}
     return known and not has(op, Trait.STEPPED) and len(op.results) == 1
 
@@ -136,7 +136,7 @@ def _clip(root: Value, low: float, high: float, function: Callable[[Array], Arra
 
 
 def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Array], Array]) -> Matched | None:
-    """Return the hard sigmoid of a line: Keras 2 has x / 5, Keras 3 has x / 6, and kernels may hold either."""
+    """Return a hard sigmoid of any slope: Keras 2 has x / 5, Keras 3 x / 6, and kernels may hold the factor."""
     if abs(low) > _TOLERANCE or abs(high - 1.0) > _TOLERANCE:
         return None
     first, second = (_where(function, level) for level in (0.25, 0.75))
@@ -151,7 +151,7 @@ def _hard_sigmoid(root: Value, low: float, high: float, function: Callable[[Arra
 
 
 def _where(function: Callable[[Array], Array], level: float) -> float:
-    """Return where an increasing function reaches ``level``, by halving."""
+    """Return where an increasing function reaches ``level``, by bisection."""
     low, high = -_FAR, _FAR
     for _ in range(80):
         middle = (low + high) / 2
@@ -161,7 +161,7 @@ def _where(function: Callable[[Array], Array], level: float) -> float:
 
 
 def _between(root: Value, value: Value, ops: Sequence[TfliteOp]) -> Graph:
-    """Return the graph that computes ``value`` from ``root``, its constants scalars: any shape will do."""
+    """Return the graph that computes ``value`` from ``root``, with scalar constants, for any shape."""
     between = set(backward_slice(ops, [value], given={root}).ops)
     scalars = (replace(op, operands=tuple(map(_scalar, op.operands))) for op in ops if op in between)
     return Graph("function", (root,), (value,), tuple(scalars))

@@ -1,6 +1,6 @@
-"""Which cell gives a component of the states its new value: hypotheses read off the normal form.
+"""Find the cells that update the components of the states, as hypotheses read off the normal form.
 
-Gates are told apart by what the rest of the step does with them, never by their place in a kernel.
+Gates are identified by how the rest of the step uses them, never by their position in a kernel.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from converter.recognition.symbolic_execution import SymbolicStep
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A cell: the components that are its state arrays, in the cell's order, and what its input is made of.
+    """A cell, the components that are its states, in the cell's order, and its inputs.
 
-    ``inputs`` are monomials side by side, in the order of the columns of the kernels.
+    ``inputs`` are monomials, concatenated in the order of the kernels' columns.
     """
 
     cell: Cell
@@ -53,7 +53,7 @@ class Preactivation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """The gates of a hypothesis by name, before they are known to make a cell."""
+    """The gates of a hypothesis by name, before they are known to form a cell."""
 
     gates: dict[str, Preactivation] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class Candidate:
 
 
 def find_cells(step: SymbolicStep) -> list[Found] | str:
-    """Return the cells that update every component of the states, or why one component has none."""
+    """Return cells that update every component of the states, or why a component has no cell."""
     found: list[Found] = []
     for finder in (_lstm, _gru, _rnn):
         for k in range(len(step.components)):
@@ -108,12 +108,12 @@ def _applied(atom: Atom | None) -> tuple[Activation, Form] | None:
 
 
 def _activated(x: Form) -> tuple[Activation, Form]:
-    """Return (activation, z) with x = activation(z); linear of itself if there is no other."""
+    """Return (activation, z) with x = activation(z), linear with z = x if there is no other."""
     return _applied(x.only_atom()) or (Activation.LINEAR, x)
 
 
 def _unclipped(x: Form) -> tuple[float | None, Form]:
-    """Return (bound, y) with x = y clipped to [-bound, bound]; a bound of None if it is not."""
+    """Return (bound, y) with x = y clipped to [-bound, bound], the bound None if x is not clipped."""
     atom = x.only_atom()
     if atom is None or not isinstance(atom.definition, Applied) or not isinstance(atom.definition.function, Clip):
         return None, x
@@ -136,7 +136,7 @@ def _equal(x: Form, y: Form) -> bool:
 
 
 def _preactivation(step: SymbolicStep, z: Form, h: int, diagonal: Sequence[Atom] = ()) -> Preactivation | None:
-    """Return the terms of ``z``: ``h`` is the component that is the cell's output, ``diagonal`` its memory."""
+    """Return the terms of ``z``; ``h`` is the component with the cell's output, ``diagonal`` its memory."""
     own = _old(step, h)
     recurrent: Array = np.zeros((z.width, own.width))
     inputs: dict[Monomial, Array] = {}
@@ -159,7 +159,7 @@ def _preactivation(step: SymbolicStep, z: Form, h: int, diagonal: Sequence[Atom]
 
 
 def _is_input(monomial: Monomial) -> bool:
-    """True if no old state has a part in it: it can be had before the cell runs."""
+    """True if it depends on no old state, so that it can be computed before the cell runs."""
     return not any(leaf.kind is Kind.OLD for atom in monomial for leaf in atom.leaves)
 
 
@@ -189,7 +189,7 @@ def _rnn(step: SymbolicStep, k: int) -> Found | None:
 
 
 def _reads_new(candidate: Candidate, components: Sequence[int]) -> bool:
-    """True if an input is computed from what the cell itself makes."""
+    """True if an input depends on a new state of the cell itself."""
     made = {Leaf(Kind.NEW, k) for k in components}
     return any(made & atom.leaves for monomial in candidate.inputs() for atom in monomial)
 
@@ -199,7 +199,7 @@ def _reads_new(candidate: Candidate, components: Sequence[int]) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Emission:
-    """h' = clip(P (o * activation(c'))), P and the clip None if there are none; c by its component."""
+    """h' = clip(P (o * activation(c'))), P and the clip None if absent; ``memory`` is the component of c."""
 
     output_gate: tuple[Activation, Form]
     activation: Activation
@@ -321,7 +321,7 @@ def _peephole(candidate: Candidate) -> Peephole | None:
 
 
 def _gru(step: SymbolicStep, h: int) -> Found | None:
-    """h' = u * h + (1 - u) * g, or with u and 1 - u in each other's place."""
+    """h' = u * h + (1 - u) * g, or with u and 1 - u exchanged."""
     new = step.new[h]
     if new is None:
         return None

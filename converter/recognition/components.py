@@ -1,4 +1,4 @@
-"""The parts of a step's state: arrays that a cell has as a whole, alone in a state or side by side with others."""
+"""Split the states of a step into components: the arrays of single cells, which may be concatenated in a state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from converter.ir import DType, Graph, Producers, TfliteOp, Value, attributes, m
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Component:
-    """A part of a state array that a cell has as a whole: columns ``start`` to ``start + width`` of ``state``.
+    """The part of a state that is one array of one cell: columns ``start`` to ``start + width`` of ``state``.
 
-    ``value`` is what the step makes of it.
+    ``value`` is its new value.
     """
 
     state: int
@@ -22,9 +22,9 @@ class Component:
 
 
 def components_of(body: Graph, states: Sequence[Value]) -> tuple[Component, ...] | str:
-    """Return the components of ``states``, the values that the step gives them; the reason if there are none.
+    """Return the components of the new ``states``, or the reason why they cannot be split.
 
-    A state that several cells or gates share, such as c and h side by side, is written as a CONCATENATION.
+    A state that holds several arrays, such as c and h side by side, is the result of a CONCATENATION.
     """
     producers = body.producers()
     found: list[Component] = []
@@ -59,5 +59,5 @@ def depth(value: Value) -> int | None:
 
 
 def joins_columns(op: TfliteOp) -> bool:
-    """Whether a CONCATENATION puts rows [batch, n] side by side."""
+    """Whether a CONCATENATION joins the columns of [batch, n]."""
     return op.results[0].type.rank == 2 and attributes.axis(op) in (1, -1)

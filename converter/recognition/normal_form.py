@@ -6,7 +6,7 @@ A `Form` is a row vector per element of the batch::
 
 where a monomial is an elementwise product of atoms of one width, ``scaled`` holds vectors and ``mixed`` matrices
 [width, width of m]. Concatenated and separate kernels, biases added early or late, products multiplied out or not
-all come to the same form. Atoms are made by an `Algebra`, which makes equal ones the same object.
+all have the same form. An `Algebra` makes the atoms, equal ones once.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from converter.ir import Activation, Array
 
 
 class Kind(Enum):
-    """Where a leaf comes from."""
+    """The origin of a leaf."""
 
     OLD = "old"
-    """A component of the states, as the step finds it."""
+    """A component of the states, before the step."""
     NEW = "new"
-    """The same component, as the step leaves it."""
+    """A component of the states, after the step."""
     GIVEN = "given"
-    """Anything else: a slice of a sequence, an invariant, or what no rule here describes."""
+    """Anything else: a slice of a sequence, an invariant, or the result of an op without a rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An atom with no inner structure: number ``index`` of its kind."""
+    """An atom without inner structure: number ``index`` of its kind."""
 
     kind: Kind
     index: int
@@ -98,7 +98,7 @@ Monomial: TypeAlias = tuple[Atom, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """See the module: bias [width], scaled vectors [width], mixed matrices [width, width of the monomial]."""
+    """A form as in the module's docstring: bias [width], scaled [width], mixed [width, width of the monomial]."""
 
     bias: Array
     scaled: Mapping[Monomial, Array] = field(default_factory=lambda: MappingProxyType({}))
@@ -120,7 +120,7 @@ class Form:
         return frozenset(leaf for monomial in self.monomials for atom in monomial for leaf in atom.leaves)
 
     def key(self) -> Hashable:
-        """Return what is equal for equal forms."""
+        """Return a hashable key, equal for equal forms."""
         return (
             _digest(self.bias),
             frozenset((monomial, _digest(weights)) for monomial, weights in self.scaled.items()),
@@ -128,7 +128,7 @@ class Form:
         )
 
     def only_atom(self) -> Atom | None:
-        """Return the atom that the form is, unweighted; None if it is anything else."""
+        """Return the atom if the form is a single unweighted atom, else None."""
         if len(self.scaled) != 1 or self.mixed or np.any(self.bias):
             return None
         ((monomial, weights),) = self.scaled.items()
@@ -189,7 +189,7 @@ def _negative(x: Form) -> Form:
 
 
 def settle(x: Form) -> Form:
-    """Return ``x`` with every lone `Mixture` among its terms written as the matrix that it is."""
+    """Return ``x`` with every `Mixture` that is a whole monomial moved to the ``mixed`` terms."""
     total = Form(x.bias, {}, x.mixed)
     for monomial, weights in x.scaled.items():
         inner = monomial[0].definition
@@ -216,7 +216,7 @@ def split_by(x: Form, atom: Atom) -> tuple[Form, Form]:
 
 
 def unmix(x: Form) -> tuple[Array, Form] | None:
-    """Return (P, y) with x = P y for one matrix P that all terms share, None if there is none."""
+    """Return (P, y) with x = P y if all terms share one matrix P, else None."""
     if not x.mixed or x.scaled or np.any(x.bias):
         return None
     matrices = list(x.mixed.values())
@@ -227,7 +227,7 @@ def unmix(x: Form) -> tuple[Array, Form] | None:
 
 
 class Algebra:
-    """Makes atoms, equal ones once, and the operations that need new ones."""
+    """Makes atoms, equal ones once, and has the operations that need new atoms."""
 
     def __init__(self) -> None:
         self._atoms: dict[Hashable, Atom] = {}
@@ -238,7 +238,7 @@ class Algebra:
         return self._atoms[key]
 
     def leaf(self, kind: Kind, index: int, width: int, computed_from: frozenset[Leaf] = frozenset()) -> Atom:
-        """Return a leaf, of a kind without inner structure but perhaps computed from others."""
+        """Return a leaf, which may be computed from other leaves."""
         leaf = Leaf(kind, index)
         return self._atom(leaf, width, leaf, frozenset({leaf}) | computed_from)
 
@@ -266,7 +266,7 @@ class Algebra:
         return total
 
     def _widened(self, monomial: Monomial, matrix: Array) -> tuple[Monomial, Array]:
-        """Return ``matrix`` @ ``monomial`` over the whole of an atom instead of a part of it."""
+        """Return ``matrix`` @ ``monomial``, padded with zero columns from a part of an atom to the whole atom."""
         part = monomial[0].definition
         if len(monomial) != 1 or not isinstance(part, Part):
             return monomial, matrix
@@ -324,7 +324,7 @@ class Algebra:
 
 
 Vector: TypeAlias = tuple[Form, ...]
-"""Forms side by side: what a value [batch, n] is, n the sum of their widths."""
+"""Concatenated forms, which describe a value [batch, n]; n is the sum of their widths."""
 
 
 def width_of(vector: Vector) -> int:
@@ -345,7 +345,7 @@ def columns(algebra: Algebra, vector: Vector, start: int, stop: int) -> Vector:
 
 
 def aligned(algebra: Algebra, vectors: Sequence[Vector]) -> list[tuple[Form, ...]]:
-    """Return the parts of vectors of one width, cut where any of them is cut: a tuple of parts per piece."""
+    """Split vectors of the same width wherever one of them is split; return a tuple of forms per piece."""
     cuts = sorted({cut for vector in vectors for cut in np.cumsum([part.width for part in vector]).tolist()})
     pieces: list[tuple[Form, ...]] = []
     for start, stop in zip([0, *cuts], cuts, strict=False):

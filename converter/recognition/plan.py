@@ -1,7 +1,7 @@
-"""What takes the place of a scan whose cells are known: recurrences in sequence, and what is left of its step.
+"""Plan the ops that replace a scan whose cells are known.
 
-What the step does before, between and after its cells, from their outputs and what is given, becomes scans without
-states of their own.
+The cells become recurrences, one after another. What the step computes before, between and after them becomes
+scans without states.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from converter.recognition.unmask import Unmasked
 
 
 class NoPlanError(Exception):
-    """The cells of a scan are known, but something else of it cannot be had without it; the message says what."""
+    """The scan cannot be replaced by its cells; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """A scan's step, understood: without its lengths, as forms, and as cells in the order in which they run."""
+    """A recognised step: without its lengths, as forms, and as cells in execution order."""
 
     unmasked: Unmasked
     symbolic: SymbolicStep
@@ -49,7 +49,7 @@ class Step:
 
 
 def in_order(cells: Sequence[Found]) -> tuple[Found, ...]:
-    """Return the cells, each after those whose outputs it reads. Raises NoPlanError if there is no such order."""
+    """Return the cells, each after those whose outputs it reads. Raises NoPlanError if that is impossible."""
     pending, ordered = list(cells), list[Found]()
     while pending:
         made = {component for cell in ordered for component in cell.components}
@@ -67,7 +67,7 @@ def _read_by(cell: Found) -> set[int]:
 
 
 def plan(scan: Scan, step: Step, around: Producers, names: Names) -> list[Op]:
-    """Return the ops that compute what ``scan`` does. Raises NoPlanError.
+    """Return the ops that replace ``scan``. Raises NoPlanError.
 
     ``around`` and ``names`` are the producers and the names of the graph that holds the scan.
     """
@@ -83,7 +83,7 @@ class _Planner:
         self._inside = scan.step
         self._invariants = dict(zip(self._inside.invariants, scan.invariants, strict=True))
         self._sequences = dict(zip(self._inside.slices, scan.sequences, strict=True))
-        """Each value of the step that is there as a whole sequence."""
+        """The sequences that exist so far, by the value of the step."""
         self._finals: dict[int, Value] = {}
 
     def ops(self) -> list[Op]:
@@ -120,7 +120,7 @@ class _Planner:
     def _input(self, found: Found) -> tuple[Value, Cell]:
         """Return the cell's input sequence, and the cell with its kernels for it.
 
-        Monomials with equal kernels are added up, the others are put side by side.
+        Monomials with equal kernels are added, the others concatenated.
         """
         starts = np.cumsum([0, *(monomial[0].width for monomial in found.inputs)]).tolist()
         slices = [slice(start, stop) for start, stop in pairwise(starts)]
@@ -144,7 +144,7 @@ class _Planner:
         return total
 
     def _sequence_of(self, monomial: Monomial) -> Value:
-        """Return the sequence of what a monomial is at each step."""
+        """Return the sequence of a monomial's values."""
         width = monomial[0].width
         key = Form(np.zeros(width), {monomial: np.ones(width)}).key()
         leaf = monomial[0].definition
@@ -215,7 +215,7 @@ class _Planner:
             if len(own) > 1:
                 self._emitter.concatenation([self._finals[k] for k in own], 1, state)
 
-    # --- what is left of the step --------------------------------------------------------------------------------
+    # --- the rest of the step ------------------------------------------------------------------------------------
 
     def _write_outputs(self) -> None:
         made = {result for op in self._emitter.ops for result in op.results}
@@ -229,7 +229,7 @@ class _Planner:
             self._map(values, [self._scan.outputs[place] for place in rest], steps=self._steps())
 
     def _is_zero_padded(self, place: int) -> bool:
-        """Whether an output is zero where its row has ended, and else a vector that does not know of lengths."""
+        """Whether an output is zero where its row has ended, and independent of lengths elsewhere."""
         value = self._step.unmasked.outputs[place]
         return self._step.unmasked.lengths is not None and value is not None and depth(value) is not None
 
@@ -242,7 +242,7 @@ class _Planner:
         )
 
     def _steps(self) -> Value | None:
-        """Return the steps after which outputs are zero; None if every step is run, as it is without lengths."""
+        """Return the number of steps after which outputs are zero, None without lengths: all steps run."""
         return None if self._step.unmasked.lengths is None else self._scan.steps
 
     def _map(
@@ -287,5 +287,5 @@ def _stacked(value: Value, leading: tuple[int | None, ...]) -> TensorType:
 
 
 def in_float32(cell: Cell) -> Cell:
-    """Return the cell with its weights in float32, as every cell of a program has them."""
+    """Return the cell with its weights in float32, as in every program."""
     return cell.map_weights(lambda weights: np.ascontiguousarray(weights, np.float32))

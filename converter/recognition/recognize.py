@@ -1,4 +1,4 @@
-"""From a scan to recurrences: every stage in its order."""
+"""Replace a scan by recurrences: the stages of recognition in their order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from converter.recognition.unmask import unmask
 
 
 def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
-    """Return the ops that take the place of ``scan``, or the first reason why its cells are not known.
+    """Return the ops that replace ``scan``, or the first reason why its cells are not recognised.
 
     ``around`` and ``names`` are the values and the names of the graph that holds the scan.
     """
@@ -39,7 +39,7 @@ def recognize(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
 
 
 def _understood(scan: Scan, around: Producers) -> Step:
-    """Return the step in terms of cells. Raises NoPlanError with the reason if that cannot be had."""
+    """Return the step in terms of cells. Raises NoPlanError with the reason if there is none."""
     if not scan.initial_state or not scan.sequences:
         raise NoPlanError("it has no state" if scan.sequences else "it reads no sequence")
     for op in scan.body.ops:
@@ -63,7 +63,7 @@ def _understood(scan: Scan, around: Producers) -> Step:
 
 
 def _around(scan: Scan, value: Value | None) -> Value | None:
-    """Return what an invariant of the step is around the scan."""
+    """Return the operand of the scan behind an invariant of the step."""
     return dict(zip(scan.step.invariants, scan.invariants, strict=True)).get(value, value) if value else None
 
 

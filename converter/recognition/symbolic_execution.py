@@ -1,4 +1,4 @@
-"""From the ops of a step to forms: what each new state is, in terms of the old ones and of what is given."""
+"""Execute a step symbolically: express each new state in the old states and the inputs of the step."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from converter.recognition.normal_form import (
 )
 
 _PLAIN = frozenset({DType.FLOAT32, DType.FLOAT16, DType.INT32, DType.INT64, DType.BOOL})
-"""Element types whose constants are the numbers that they hold; those of integers of 8 bits are quantized."""
+"""Element types whose constants are plain numbers; 8-bit integers may be quantized."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SymbolicStep:
     """A step as forms: ``new[k]`` is component k after the step, None if no form describes it.
 
-    ``spelled`` knows a value of the step for forms by their keys.
+    ``spelled`` maps the keys of forms to values of the step that compute them.
     """
 
     algebra: Algebra
@@ -61,7 +61,7 @@ class SymbolicStep:
 
 
 def execute_symbolically(scan: Scan, components: Sequence[Component]) -> SymbolicStep:
-    """Return the forms of the body of ``scan``, whose ops are all of TFLite."""
+    """Return the forms of the body of ``scan``, which has TFLite ops only."""
     return _Executor(scan, components).run()
 
 
@@ -85,7 +85,7 @@ class _Executor:
             self._enter(value, [k for k, component in enumerate(components) if states[component.state] is value])
 
     def _enter(self, value: Value, own: Sequence[int]) -> None:
-        """Give an input of the body its vector: its components if it is a state."""
+        """Set the vector of an input of the body: its components if it is a state."""
         old = [self.algebra.leaf(Kind.OLD, k, self._components[k].width) for k in own]
         self._leaves[value] = frozenset(leaf for atom in old for leaf in atom.leaves)
         if old:
@@ -118,7 +118,7 @@ class _Executor:
             self._settle(value)
 
     def _settle(self, value: Value) -> None:
-        """Cut the forms at a new component, and remember how a form is spelled."""
+        """Start a new leaf at a new component, and record which value computes a form."""
         whole = _whole(self._vectors.get(value))
         k = self._new.get(value)
         if k is not None and whole is not None:
@@ -154,7 +154,7 @@ class _Executor:
         return True
 
     def numbers(self, value: Value | None) -> Array | None:
-        """Return the content of a constant, given or computed from others; None for what is not constant."""
+        """Return the content of a constant or of a value folded from constants, None for any other value."""
         if value is None or value in self._folded:
             return None if value is None else self._folded[value]
         if value.data is None or value.type.dtype not in _PLAIN:
@@ -163,7 +163,7 @@ class _Executor:
         return value.data.astype(np.float64) if wide else value.data
 
     def vector(self, value: Value | None, width: int | None) -> Vector | None:
-        """Return the vector of an operand; a constant becomes one of ``width``."""
+        """Return the vector of an operand; a constant is broadcast to ``width``."""
         if value is None:
             return None
         numbers = self.numbers(value)
@@ -206,7 +206,7 @@ def _whole(vector: Vector | None) -> Form | None:
 
 
 def _split_activations(ops: Sequence[TfliteOp]) -> list[TfliteOp]:
-    """Return the ops with every fused activation as an op of its own."""
+    """Return the ops with every fused activation as a separate op."""
     split: list[TfliteOp] = []
     for op in ops:
         name = fused_activation(op)

@@ -1,4 +1,4 @@
-"""Nothing is trusted before it is run: a scan and what takes its place, on random inputs, in float64."""
+"""Validate a replacement: run a scan and its replacement on random inputs, in float64."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from converter.ir import Array, DType, Graph, Op, Producers, Scan, Value
 from converter.ir.evaluate import evaluate_graph
 
 _TIMES = (4, 1)
-"""Several steps, but one if the numbers grow too fast."""
+"""Numbers of steps to try: several, then one in case the numbers grow too fast."""
 _BATCH = 3
 _MAGNITUDES = (0.3, 1.0, 1.0, 4.0, 20.0)
-"""Of states and inputs: in the middle of every activation, and beyond clips and saturations."""
+"""Magnitudes of states and inputs: in the linear range of activations, and beyond clips and saturation."""
 _LARGEST = 1e6
-"""Beyond this a run says nothing: differences of large numbers decide what follows, and they are rounded."""
+"""Results beyond this are not compared: rounding dominates them."""
 _TOLERANCE = 1e-6
 """Relative to the largest number of a result; constants of the step, such as 1 / 6, are rounded to float32."""
 
 
 def with_open_inputs(scan: Scan) -> Scan:
-    """Return ``scan`` with values in place of its sequences and initial states: constants may be anything too."""
+    """Return ``scan`` with new values as sequences and initial states, so that constants are varied as well."""
     return replace(
         scan,
         sequences=_open(scan.sequences, "sequence"),
@@ -54,7 +54,7 @@ def computes_the_same(scan: Scan, ops: Sequence[Op], lengths: Value | None, arou
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """One run of both over sequences of ``time`` steps."""
+    """One run of scan and replacement over sequences of ``time`` steps."""
 
     scan: Scan
     lengths: Value | None
@@ -63,7 +63,7 @@ class _Run:
     seed: int
 
     def agrees(self, ops: Sequence[Op]) -> bool | None:
-        """Return whether both give the same, None if the numbers are too large to tell."""
+        """Return whether both compute the same, None if the numbers are too large to compare."""
         scan = self.scan
         inputs = tuple(dict.fromkeys(value for value in scan.operands if value is not None and value.data is None))
         rng = np.random.default_rng(self.seed)
@@ -72,7 +72,7 @@ class _Run:
             with np.errstate(all="ignore"):
                 expected = evaluate_graph(Graph("before", inputs, scan.results, (scan,)), given)
                 seen = evaluate_graph(Graph("after", inputs, scan.results, tuple(ops)), given)
-        except (InvalidProgramError, ValueError):  # an op that is not known, or shapes that only broadcast
+        except (InvalidProgramError, ValueError):  # an unknown op, or shapes that only broadcast
             return False
         if not all((np.abs(array) <= _LARGEST).all() for array in expected):
             return None

@@ -1,7 +1,6 @@
-"""Remove the lengths from a step: the choice between what the cell computes and what a finished row keeps.
+"""Remove the lengths from a step: the selection between what the cell computes and what a finished row keeps.
 
-``dynamic_rnn`` writes it once per state, ``SELECT(t >= lengths, old, new)``, and once per output, with zero in the
-place of the old.
+``dynamic_rnn`` emits one per state, ``SELECT(t >= lengths, old, new)``, and one per output, with zero for ``old``.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from converter.analysis.zeros import is_zero
 from converter.ir import Producers, Scan, ScanStep, TfliteOp, Trait, Value, has, made_by
 
 _SAME = Trait.RESHAPES | Trait.REPEATS
-"""What leaves every element as it is, and may write it again."""
+"""Ops that keep every element and may repeat it."""
 
 _DONE = {"GREATER_EQUAL": (0, 1), "LESS_EQUAL": (1, 0)}
-"""Comparisons that hold for finished rows: which operand is the number of the step and which the lengths."""
+"""Comparisons that hold for finished rows: the positions of the step number and of the lengths."""
 _ALIVE = {"LESS": (0, 1), "GREATER": (1, 0)}
-"""Comparisons that hold for the others."""
+"""Comparisons that hold for unfinished rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskedValue:
-    """One value of a step without its lengths: what the cell computes, what a finished row has, and the lengths.
+    """A value of a step, taken apart: what the cell computes, what a finished row keeps, and the lengths.
 
-    Without lengths ``kept`` and ``lengths`` are None.
+    ``kept`` and ``lengths`` are None for a value that does not depend on lengths.
     """
 
     new: Value
@@ -34,7 +33,7 @@ class MaskedValue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unmasked:
-    """A step whose lengths are known: its states and outputs, and the lengths [B] as its body names them."""
+    """A step without its masks: its states and outputs, and the lengths [B], a value of its body."""
 
     states: tuple[Value, ...]
     outputs: tuple[Value | None, ...]
@@ -42,7 +41,7 @@ class Unmasked:
 
 
 def unmask(scan: Scan, around: Producers) -> Unmasked | str:
-    """Return the step of ``scan`` without its lengths, or the reason why that cannot be told.
+    """Return the step of ``scan`` without its lengths, or the reason why they cannot be removed.
 
     An entry of ``outputs`` is None where a finished row's output is not known to be zero. ``around`` are the
     producers of the graph that holds the scan.
@@ -82,7 +81,7 @@ def _masked_value(value: Value, step: ScanStep, producers: Producers) -> MaskedV
 
 
 def _decided(condition: Value, step: ScanStep, producers: Producers) -> tuple[Value, bool] | None:
-    """Return (lengths, True) if the condition says which rows have ended, (lengths, False) if which have not."""
+    """Return (lengths, True) if the condition holds for finished rows, (lengths, False) if for unfinished ones."""
     producer = made_by(condition, producers)
     if producer is None:
         return None
@@ -96,7 +95,7 @@ def _decided(condition: Value, step: ScanStep, producers: Producers) -> tuple[Va
 
 
 def _compared_with_t(comparison: TfliteOp, step: ScanStep, producers: Producers) -> Value | None:
-    """Return the lengths [B], given to the step, that its number is compared with."""
+    """Return the lengths [B], an input of the step, that the step number is compared with."""
     roles = (_DONE | _ALIVE).get(comparison.builtin)
     if roles is None:
         return None

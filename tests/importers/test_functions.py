@@ -185,7 +185,7 @@ def test_a_loop_that_is_not_run_step_by_step_is_refused_by_its_name_unless_its_s
             _, outputs = tf.while_loop(lambda t, _: t >= 0, body, (tf.shape(x)[0] - 1, outputs))
         return outputs.stack()
 
-    with pytest.raises(rnn.ConversionError, match=r"twice: the loop collects tensors .*\[loop-form\]"):
+    with pytest.raises(rnn.ConversionError, match=r"twice: the loop collects tensors.*\[loop-form\]"):
         rnn.convert(tf.function(backwards, input_signature=[X], autograph=False))
     known = tf.function(backwards, input_signature=[tf.TensorSpec([5, 2, 3], name="x")], autograph=False)
     assert rnn.convert(known).report.op_counts["WHILE"] == 1
