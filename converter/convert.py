@@ -20,7 +20,7 @@ from converter.options import ConvertOptions, StatePolicy
 from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
-from converter.targets import RULES, Target, target_rejections
+from converter.targets import LIMITS, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
 DEFAULTS = ConvertOptions()
@@ -126,7 +126,7 @@ def _refuse_foreign_ops(program: Program) -> None:
 def _refuse_beyond_target(program: Program, target: Target) -> None:
     rejections = list(target_rejections(program, target))
     if rejections:
-        raise ConversionError(f"cannot convert the model for {RULES[target].title}", rejections)
+        raise ConversionError(f"cannot convert the model for {LIMITS[target].title}", rejections)
 
 
 def _checked_op_counts(model: bytes, expected: Mapping[str, int]) -> dict[str, int]:

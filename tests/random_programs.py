@@ -38,7 +38,7 @@ from converter.ir import (
 )
 from converter.lowering.steps import emit_step, input_projection
 from converter.options import ConvertOptions, StatePolicy
-from converter.targets import RULES, Target
+from converter.targets import LIMITS, Target
 from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, recurrence, rnn_cell, tensor
 
 # With these, values are of order one however long the sequence is; of the others the recurrence is damped.
@@ -492,7 +492,7 @@ def compilations(draw: st.DrawFn) -> Compilation:
         pair_directions=draw(st.sampled_from([True, True, True, False])),
     )
     causal = options.state is not StatePolicy.STATELESS
-    is_open = RULES[options.target].dynamic
+    is_open = LIMITS[options.target].dynamic
     times = st.sampled_from([None, None, None, 7] if is_open else [1, 4, 7, 20, 23])
     batches = st.sampled_from([None, None, 1, 3] if is_open else [1, 2])
     time = draw(st.integers(1, 9)) if options.lowering is Lowering.UNROLLED else draw(times)

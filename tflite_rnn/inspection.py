@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from converter.ir import Graph, Op, Program, TfliteOp, Value
-from converter.targets import RULES, Rules, Target
+from converter.targets import LIMITS, Limits, Target
 from tflite_rnn.runtime.metadata import ModelMetadata
 
 
@@ -42,37 +42,37 @@ def _made(metadata: ModelMetadata | str) -> str:
 def describe_targets() -> Table:
     """Return the legality table: a column per target."""
     table = _table("targets", "", *(target.value for target in Target))
-    for what, describe_rule in _RULES.items():
-        _row(table, what, *(describe_rule(RULES[target]) for target in Target))
+    for what, describe_limit in _LIMITS.items():
+        _row(table, what, *(describe_limit(LIMITS[target]) for target in Target))
     return table
 
 
-def _fused_lstm(rules: Rules) -> str:
-    if not rules.variable_tensors:
+def _fused_lstm(limits: Limits) -> str:
+    if not limits.variable_tensors:
         return "no, loops"
-    return "yes" if rules.fused_features else "plain: no peepholes, projection, coupled gates; tanh only"
+    return "yes" if limits.fused_features else "plain: no peepholes, projection, coupled gates; tanh only"
 
 
-def _fused_rnn(rules: Rules) -> str:
-    return "yes" if rules.variable_tensors and "UNIDIRECTIONAL_SEQUENCE_RNN" in rules.versions else "no, loops"
+def _fused_rnn(limits: Limits) -> str:
+    return "yes" if limits.variable_tensors and "UNIDIRECTIONAL_SEQUENCE_RNN" in limits.versions else "no, loops"
 
 
-def _boundary(rules: Rules) -> str:
-    return "any type" if rules.boundary is None else ", ".join(sorted(dtype.value for dtype in rules.boundary))
+def _boundary(limits: Limits) -> str:
+    return "any type" if limits.boundary is None else ", ".join(sorted(dtype.value for dtype in limits.boundary))
 
 
-def _longest(rules: Rules) -> str:
-    limit = rules.concatenation_operands
+def _longest(limits: Limits) -> str:
+    limit = limits.concatenation_operands
     return "any number of operands" if limit is None else f"at most {limit} operands"
 
 
-_RULES: Mapping[str, Callable[[Rules], str]] = {
-    "runs on": lambda rules: rules.title,
+_LIMITS: Mapping[str, Callable[[Limits], str]] = {
+    "runs on": lambda limits: limits.title,
     "fused LSTM": _fused_lstm,
     "fused RNN": _fused_rnn,
-    "batch and time": lambda rules: "open or fixed" if rules.dynamic else "fixed",
+    "batch and time": lambda limits: "open or fixed" if limits.dynamic else "fixed",
     "inputs and outputs": _boundary,
-    "builtin ops": lambda rules: str(len(rules.versions)),
+    "builtin ops": lambda limits: str(len(limits.versions)),
     "CONCATENATION": _longest,
 }
 

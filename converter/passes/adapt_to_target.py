@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, as_tflite, attributes, new_op
-from converter.targets import RULES, Rules, Target, direct_outputs
+from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
+from converter.targets import LIMITS, Rewrite, Target, direct_outputs, needed_rewrites, needs_rewrite
 
 
 def adapt_to_target(program: Program, target: Target) -> Program:
@@ -16,45 +16,40 @@ def adapt_to_target(program: Program, target: Target) -> Program:
     SELECT becomes SELECT_V2 where only that is known, CONCATENATION of many operands a tree of them, and an output
     that is no result of its own a copy.
     """
-    rules = RULES[target]
-    program = program.map_graphs(lambda graph: _adapted(graph, rules))
-    if rules.direct_outputs:
-        return program
-    main = _copied_outputs(program.main)
-    return replace(program, graphs=(main, *program.graphs[1:]))
+    for rewrite in needed_rewrites(program, target):
+        program = _REWRITES[rewrite](program, target)
+    return program
 
 
 def adapted(program: Program, target: Target) -> bool:
-    """True if no CONCATENATION is too long for the target and every output is a result of its own."""
-    rules = RULES[target]
-    long = any(_too_long(op, rules) for op in program.ops())
-    return not long and (rules.direct_outputs or not any(direct_outputs(program.main)))
+    """True if nothing is left that has an equal form on the target."""
+    return not needed_rewrites(program, target)
 
 
-def _adapted(graph: Graph, rules: Rules) -> Graph:
-    names = graph.names()
-    ops = (part for op in graph.ops for part in _adapted_op(op, rules, names))
-    return replace(graph, ops=tuple(ops))
+def _with_select_v2(program: Program, target: Target) -> Program:
+    def rewritten(op: Op) -> Op:
+        if not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.SELECT_V2, target):
+            return op
+        return new_op("SELECT_V2", op.operands, op.results)
+
+    return program.map_ops(rewritten)
 
 
-def _adapted_op(op: Op, rules: Rules, names: Names) -> Iterator[Op]:
-    if isinstance(op, TfliteOp) and op.builtin == "SELECT" and "SELECT" not in rules.versions and _is_even(op):
-        yield new_op("SELECT_V2", op.operands, op.results)
-    elif isinstance(op, TfliteOp) and _too_long(op, rules):
-        yield from _tree(op, rules.concatenation_operands or len(op.operands), names)
-    else:
+def _with_trees(program: Program, target: Target) -> Program:
+    def rewritten(graph: Graph) -> Graph:
+        names = graph.names()
+        ops = (part for op in graph.ops for part in _shortened(op, target, names))
+        return replace(graph, ops=tuple(ops))
+
+    return program.map_graphs(rewritten)
+
+
+def _shortened(op: Op, target: Target, names: Names) -> Iterator[Op]:
+    limit = LIMITS[target].concatenation_operands
+    if limit is None or not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.CONCATENATION_TREE, target):
         yield op
-
-
-def _is_even(op: TfliteOp) -> bool:
-    """True if the three operands have one shape: SELECT_V2 would broadcast what SELECT spreads over rows."""
-    shapes = {None if value is None else value.type.shape for value in op.operands}
-    return len(shapes) == 1 and None not in shapes
-
-
-def _too_long(op: Op, rules: Rules) -> bool:
-    limit = rules.concatenation_operands
-    return limit is not None and as_tflite(op, "CONCATENATION") is not None and len(op.operands) > limit
+    else:
+        yield from _tree(op, limit, names)
 
 
 def _tree(op: TfliteOp, limit: int, names: Names) -> Iterator[Op]:
@@ -67,6 +62,11 @@ def _tree(op: TfliteOp, limit: int, names: Names) -> Iterator[Op]:
         parts = [group[0] if len(group) == 1 else emitter.concatenation(group, axis, "part") for group in groups]
     yield from emitter.ops
     yield replace(op, operands=tuple(parts))
+
+
+def _with_copied_outputs(program: Program, target: Target) -> Program:
+    del target
+    return replace(program, graphs=(_copied_outputs(program.main), *program.graphs[1:]))
 
 
 def _copied_outputs(graph: Graph) -> Graph:
@@ -86,3 +86,10 @@ def _copy(value: Value, emitter: Emitter) -> Value:
     if value.type.rank == 0:
         return emitter.maximum(value, value, "copy")
     return emitter.concatenation([value], 0, "copy")
+
+
+_REWRITES: Mapping[Rewrite, Callable[[Program, Target], Program]] = {
+    Rewrite.SELECT_V2: _with_select_v2,
+    Rewrite.CONCATENATION_TREE: _with_trees,
+    Rewrite.COPIED_OUTPUTS: _with_copied_outputs,
+}

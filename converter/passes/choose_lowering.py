@@ -14,7 +14,6 @@ from converter.errors import ConversionError, Rejection
 from converter.ir import Graph, Lowering, Op, Program, Recurrence, Recurrent, Scan
 from converter.options import ConvertOptions
 from converter.passes.legality import fused_rejections, loop_rejections, scan_rejections, unrolled_rejections
-from converter.targets import RULES
 
 
 def choose_lowering(program: Program, options: ConvertOptions) -> Program:
@@ -79,7 +78,7 @@ def _applied(graph: Graph, choices: Mapping[Recurrent, Recurrent]) -> Graph:
 def _choice(op: Recurrence, unsettled: Op | None, options: ConvertOptions, *, is_main: bool) -> Recurrence:
     def rejections(lowering: Lowering) -> Iterator[Rejection]:
         if lowering is Lowering.FUSED:
-            yield from fused_rejections(op, unsettled, RULES[options.target], is_main=is_main)
+            yield from fused_rejections(op, unsettled, options.target, is_main=is_main)
         else:
             yield from loop_rejections(op)
         if lowering is Lowering.UNROLLED:

@@ -32,7 +32,7 @@ from converter.ir import (
     as_tflite,
     rewire,
 )
-from converter.targets import RULES, Target
+from converter.targets import Target, has_op
 
 
 def fuse_bidirectional(program: Program, target: Target) -> Program:
@@ -70,7 +70,7 @@ def _fits(forward: Recurrence, backward: Recurrence, target: Target) -> bool:
     builtin = _builtin(forward, backward)
     return (
         builtin is not None
-        and builtin in RULES[target].versions
+        and has_op(builtin, target)
         and (forward.go_backwards, backward.go_backwards) == (False, True)
         and forward.lowering is backward.lowering is Lowering.FUSED
         and forward.time_major is backward.time_major

@@ -23,7 +23,7 @@ from converter.ir import (
     Scan,
 )
 from converter.rules import Rule
-from converter.targets import Rules
+from converter.targets import Target, fused_op_rejections
 
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
@@ -32,15 +32,17 @@ RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
 SEQUENCE_TYPES = frozenset({DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.BOOL})
 
 
-def fused_rejections(op: Recurrence, unsettled: Op | None, rules: Rules, *, is_main: bool) -> Iterator[Rejection]:
-    """Yield every reason why the fused op does not compute ``op`` exactly on a target of these ``rules``.
+def fused_rejections(
+    op: Recurrence, unsettled: Op | None, target: Target, *, is_main: bool
+) -> Iterator[Rejection]:
+    """Yield every reason why the fused op does not compute ``op`` exactly on ``target``.
 
     ``unsettled`` is an op that may make the runtimes size tensors before the fused op runs (see `dynamic_shapes`);
     ``is_main`` says whether ``op`` is in the main graph.
     """
     yield from _type_rejections(op)
     yield from _shape_rejections(op, unsettled)
-    yield from _target_rejections(op, rules)
+    yield from fused_op_rejections(op, target)
     if op.mask is not None:
         yield from _mask_rejections(op)
     if not is_main:
@@ -161,32 +163,6 @@ def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:
         "the recurrence runs inside a tf.while_loop or tf.cond",
         "call dynamic_rnn outside of it",
     )
-
-
-def _target_rejections(op: Recurrence, rules: Rules) -> Iterator[Rejection]:
-    place, hint = op.place, "a loop computes it there"
-    if not rules.variable_tensors:
-        detail = f"{rules.title} refuses the state tensors of fused ops"
-        yield Rejection(Rule.TARGET_VARIABLE_TENSORS, place, detail, hint)
-        return
-    builtin = "UNIDIRECTIONAL_SEQUENCE_RNN" if isinstance(op.cell, RnnCell) else "UNIDIRECTIONAL_SEQUENCE_LSTM"
-    if builtin not in rules.versions:
-        yield Rejection(Rule.TARGET_OP, place, f"{rules.title} has no {builtin}", hint)
-    elif isinstance(op.cell, LstmCell) and not rules.fused_features:
-        for feature in _features(op.cell):
-            detail = f"the fused LSTM of {rules.title} has no {feature}"
-            yield Rejection(Rule.TARGET_FUSED_LSTM, place, detail, hint)
-
-
-def _features(cell: LstmCell) -> Iterator[str]:
-    if cell.input_gate is None:
-        yield "coupled gates"
-    if cell.peephole is not None:
-        yield "peepholes"
-    if cell.projection is not None:
-        yield "projection"
-    if cell.activation is not Activation.TANH:
-        yield "activation but tanh"
 
 
 def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:

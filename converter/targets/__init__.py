@@ -1,6 +1,25 @@
 """Where a converted model is to run: what each target has, lacks and limits, and what of it a model breaks."""
 
-from converter.targets.judge import direct_outputs, target_rejections
-from converter.targets.rules import RULES, TARGETS, Rules, Target
+from converter.targets.judge import (
+    fused_op_rejections,
+    has_op,
+    needed_rewrites,
+    needs_rewrite,
+    target_rejections,
+)
+from converter.targets.limits import LIMITS, TARGETS, Limits, Target
+from converter.targets.rules import Rewrite, direct_outputs
 
-__all__ = ["RULES", "TARGETS", "Rules", "Target", "direct_outputs", "target_rejections"]
+__all__ = [
+    "LIMITS",
+    "TARGETS",
+    "Limits",
+    "Rewrite",
+    "Target",
+    "direct_outputs",
+    "fused_op_rejections",
+    "has_op",
+    "needed_rewrites",
+    "needs_rewrite",
+    "target_rejections",
+]

@@ -1,75 +1,204 @@
-"""The legality table: one record of rules per target."""
+"""What a program must not have on a target: one record per rule.
+
+Three readers ask them: the judge of whole programs, adapt-to-target for what can be written in another way, and
+choose-lowering for the fused op of a recurrence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Generic, TypeVar
 
-from converter.ir import DType
-from converter.targets.ops import MICRO_OPS, VERSIONS
-
-
-class Target(Enum):
-    """Something that runs ``.tflite`` files."""
-
-    LITERT = "litert"
-    LITERT_COMPILED = "litert-compiled"
-    LITERT_WEB = "litert-web"
-    TFLITE_RUNTIME = "tflite-runtime"
-    TFLM = "tflm"
+from converter.errors import Rejection
+from converter.ir import Graph, Program, Value, as_tflite
+from converter.ir.operands import LstmOperand
+from converter.rules import Rule
+from converter.targets.limits import Limits
+from converter.targets.needs import FUSED_LSTM, Needs
 
 
-TARGETS = tuple(target.value for target in Target)
+class Rewrite(Enum):
+    """An equal form of what breaks a rule; adapt-to-target writes it. They are applied in this order."""
+
+    SELECT_V2 = "SELECT becomes SELECT_V2"
+    CONCATENATION_TREE = "a long CONCATENATION becomes a tree of shorter ones"
+    COPIED_OUTPUTS = "an output becomes a copy of what it was"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What a target takes.
+class Breach:
+    """Something that breaks a rule: where it is, and what was seen."""
 
-    ``versions`` holds the newest version of each builtin op that it has. ``boundary`` is the set of element types
-    that inputs and outputs may have (None: any). ``concatenation_operands`` bounds CONCATENATION (None: not).
-    ``variable_tensors`` says whether state tensors are allowed, and with them fused recurrent ops; ``dynamic``
-    whether dimensions may be open; ``fused_features`` whether the fused LSTM may have peepholes, a projection,
-    coupled gates or another activation than tanh; ``direct_outputs`` whether an output of the model may be the
-    very result of a WHILE, an input, or another output, too.
+    place: str
+    detail: str
+
+
+Subject = TypeVar("Subject", Program, Graph, Needs)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRule(Generic[Subject]):
+    """One thing that some target does not run.
+
+    ``rule`` is its name, with reason and cure; ``breaches`` yields what breaks it on a target of these limits;
+    ``hint`` says what to do about one of them; ``rewrite`` is the equal form that breaks it no longer, if there is
+    one.
     """
 
-    title: str
-    versions: Mapping[str, int]
-    variable_tensors: bool = True
-    dynamic: bool = True
-    boundary: frozenset[DType] | None = None
-    concatenation_operands: int | None = None
-    fused_features: bool = True
-    direct_outputs: bool = True
+    rule: Rule
+    breaches: Callable[[Subject, Limits], Iterator[Breach]]
+    hint: str
+    rewrite: Rewrite | None = None
+
+    def rejections(self, subject: Subject, limits: Limits) -> Iterator[Rejection]:
+        """Yield what breaks the rule as reasons to refuse a program."""
+        for breach in self.breaches(subject, limits):
+            yield Rejection(self.rule, breach.place, breach.detail, self.hint)
 
 
-_LITERT = {name: newest for name, (_, newest) in VERSIONS.items()}
-_CLASSIC = {name: newest for name, (newest, _) in VERSIONS.items() if newest}
-# Microcontrollers look at no version: whatever a file says is taken for the one kernel there is.
-_MICRO = dict.fromkeys(MICRO_OPS, max(_LITERT.values()))
+# --- whole programs ----------------------------------------------------------------------------------------------
 
-RULES: Mapping[Target, Rules] = {
-    Target.LITERT: Rules("LiteRT's Interpreter (ai-edge-litert, tf.lite)", _LITERT),
-    Target.LITERT_COMPILED: Rules(
-        "LiteRT's CompiledModel", _LITERT, variable_tensors=False, dynamic=False, direct_outputs=False
+
+def _boundary_types(program: Program, limits: Limits) -> Iterator[Breach]:
+    if limits.boundary is None:
+        return
+    names, main = program.signature, program.main
+    types = ", ".join(sorted(dtype.value for dtype in limits.boundary))
+    for side, labels, values in (("input", names.inputs, main.inputs), ("output", names.outputs, main.outputs)):
+        for name, value in zip(labels, values, strict=True):
+            if value.type.dtype not in limits.boundary:
+                seen = f"the {side} {name} is {value.type.dtype.value}"
+                yield Breach(name, f"{seen}, but {limits.title} only passes {types}")
+
+
+def _direct_outputs(program: Program, limits: Limits) -> Iterator[Breach]:
+    if limits.direct_outputs:
+        return
+    for value in direct_outputs(program.main):
+        yield Breach(
+            value.name,
+            f"the output {value.name} is the direct result of a WHILE, an input or another output; "
+            f"{limits.title} returns garbage for it, or refuses it",
+        )
+
+
+def direct_outputs(graph: Graph) -> Iterator[Value]:
+    """Yield the outputs that are no result of their own: of a WHILE, an input, a constant, or named before."""
+    taken = {*graph.inputs, *(value for op in graph.ops if as_tflite(op, "WHILE") for value in op.results)}
+    for value in graph.outputs:
+        if value in taken or value.is_constant:
+            yield value
+        taken.add(value)
+
+
+PROGRAM_RULES: tuple[TargetRule[Program], ...] = (
+    TargetRule(Rule.TARGET_BOUNDARY_TYPE, _boundary_types, "cast it inside the model"),
+    TargetRule(
+        Rule.TARGET_DIRECT_OUTPUT,
+        _direct_outputs,
+        "convert the model for this target, which copies such outputs",
+        Rewrite.COPIED_OUTPUTS,
     ),
-    Target.LITERT_WEB: Rules(
-        "LiteRT.js in a browser",
-        _LITERT,
-        variable_tensors=False,
-        dynamic=False,
-        boundary=frozenset({DType.FLOAT32, DType.INT32, DType.UINT8}),
-        direct_outputs=False,
+)
+
+
+# --- graphs ------------------------------------------------------------------------------------------------------
+
+
+def _open_shapes(graph: Graph, limits: Limits) -> Iterator[Breach]:
+    """Yield the first value of an open shape: others follow from it."""
+    if limits.dynamic:
+        return
+    for value in graph.values():
+        if not value.type.is_static:
+            yield Breach(
+                value.name, f"{value.name} is {value.type}, but {limits.title} needs every dimension fixed"
+            )
+            return
+
+
+GRAPH_RULES: tuple[TargetRule[Graph], ...] = (
+    TargetRule(Rule.TARGET_STATIC_SHAPES, _open_shapes, "fix the batch and time dimensions of the inputs"),
+)
+
+
+# --- ops ---------------------------------------------------------------------------------------------------------
+
+
+def _state_tensors(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.state_tensors and not limits.variable_tensors:
+        detail = f"{limits.title} has no state tensors, which every fused recurrent op needs"
+        yield Breach(needs.place, detail)
+
+
+def _custom_ops(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.custom_code is not None:
+        detail = f"{limits.title} does not have the custom op {needs.custom_code}"
+        yield Breach(needs.place, detail)
+
+
+def _selects(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    """Yield a SELECT of operands of one shape: of others, SELECT_V2 broadcasts what SELECT spreads over rows."""
+    is_even = len(set(needs.shapes)) == 1 and None not in needs.shapes
+    if needs.builtin == "SELECT" and is_even and "SELECT_V2" in limits.versions:
+        yield from _missing_ops(needs, limits)
+
+
+def _missing_ops(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.custom_code is None and needs.builtin not in limits.versions:
+        yield Breach(needs.place, f"{limits.title} has no {needs.builtin}")
+
+
+def _new_versions(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    newest = limits.versions.get(needs.builtin, needs.version)
+    if needs.custom_code is None and needs.version > newest:
+        seen = f"{needs.builtin} has version {needs.version}"
+        yield Breach(needs.place, f"{seen}, but {limits.title} supports it up to version {newest}")
+
+
+def _long_concatenations(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    limit, count = limits.concatenation_operands, len(needs.shapes)
+    if needs.builtin == "CONCATENATION" and limit is not None and count > limit:
+        yield Breach(needs.place, f"CONCATENATION has {count} operands, but {limits.title} takes at most {limit}")
+
+
+def _short_lstms(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    expected, count = len(LstmOperand), len(needs.shapes)
+    if needs.builtin == FUSED_LSTM and not limits.fused_features and count != expected:
+        seen = f"{needs.place} has {count} operands"
+        yield Breach(needs.place, f"{seen}, but the fused LSTM of {limits.title} takes {expected}")
+
+
+def _fused_features(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.builtin == FUSED_LSTM and not limits.fused_features:
+        for feature in needs.features:
+            yield Breach(needs.place, f"the fused LSTM of {limits.title} does not support {feature}")
+
+
+OP_RULES: tuple[TargetRule[Needs], ...] = (
+    TargetRule(
+        Rule.TARGET_VARIABLE_TENSORS,
+        _state_tensors,
+        "convert the model for this target: its recurrences become loops",
     ),
-    Target.TFLITE_RUNTIME: Rules("tflite-runtime 2.14", _CLASSIC),
-    Target.TFLM: Rules(
-        "TensorFlow Lite for Microcontrollers",
-        _MICRO,
-        dynamic=False,
-        concatenation_operands=10,
-        fused_features=False,
-        direct_outputs=False,
+    TargetRule(Rule.TARGET_OP, _custom_ops, "replace the layer that it comes from"),
+    TargetRule(Rule.TARGET_OP, _selects, "convert the model for this target", Rewrite.SELECT_V2),
+    TargetRule(Rule.TARGET_OP, _missing_ops, "replace the layer it comes from"),
+    TargetRule(
+        Rule.TARGET_OP_VERSION, _new_versions, "use a newer runtime, or replace the layer that it comes from"
     ),
-}
+    TargetRule(
+        Rule.TARGET_CONCATENATION,
+        _long_concatenations,
+        "convert the model for this target, or concatenate in several steps",
+        Rewrite.CONCATENATION_TREE,
+    ),
+    TargetRule(Rule.TARGET_FUSED_LSTM, _short_lstms, "convert the model for this target"),
+    TargetRule(
+        Rule.TARGET_FUSED_LSTM,
+        _fused_features,
+        "convert the model for this target: the recurrence becomes a loop",
+    ),
+)
