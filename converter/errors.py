@@ -23,8 +23,12 @@ class OptionError(TfliteRnnError, ValueError):
     """An option has a value that it cannot have, whatever the model is."""
 
 
-class InvalidProgramError(TfliteRnnError):
-    """A program breaks a rule of the IR: a bug in an importer or a pass, never the user's fault."""
+class InternalError(TfliteRnnError):
+    """A fault of tflite-rnn, never the user's; the CLI answers it with exit status 70."""
+
+
+class InvalidProgramError(InternalError):
+    """A program breaks a rule of the IR: a bug in an importer or a pass."""
 
 
 @dataclass(frozen=True, slots=True)

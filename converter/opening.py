@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from converter.errors import ConversionError, Rejection, SourceError
+from converter.files import check_readable
 from converter.importers.source import RunnableSource, Source
 from converter.ir import Program, as_tflite
 from converter.rules import Rule
@@ -79,8 +80,7 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
 def _existing(path: StrPath) -> Path:
     """Return ``path`` if something is there, before TensorFlow's long import."""
     found = Path(path)
-    if not found.exists():
-        raise SourceError(f"{found}: no such file or directory")
+    check_readable(found)
     return found
 
 

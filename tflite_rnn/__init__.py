@@ -25,8 +25,8 @@ TensorFlow), `tflite_rnn.testing` an assertion for pytest. Names are imported wh
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, whose import takes longer than all the rest of this one
 if TYPE_CHECKING:
     from converter import __version__ as __version__
     from converter.convert import Converted

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import InvalidProgramError, SourceError
+from converter.files import check_readable
 from converter.flatbuffer.schema import BUILTIN_NAMES, DTYPES, IDENTIFIER, schema
 from converter.ir import Array, DType, Graph, Names, Op, Program, Signature, TensorType, TfliteOp, Value, verify
 
@@ -27,6 +28,7 @@ _DAMAGE = (
 
 def read_file(path: Path) -> bytes:
     """Return the content of the model file at ``path``; SourceError if it cannot be read."""
+    check_readable(path)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from converter.errors import SourceError
+from converter.files import check_readable
 from converter.ir import Array, Program
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -65,8 +66,7 @@ def format_of(path: Path) -> str:
 
     Raises SourceError, saying what is there, if it is none of them.
     """
-    if not path.exists():
-        raise SourceError(f"{path}: no such file or directory")
+    check_readable(path)
     if path.is_dir():
         if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
             return SAVED_MODEL

@@ -15,7 +15,8 @@ before = set(sys.modules)
 import tflite_rnn.runtime
 tflite_rnn.runtime.installed_runtimes()
 packages = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(*sorted(packages - set(sys.stdlib_module_names)))
+numpys = {name for name in packages if name.startswith(("_cython_", "cython_runtime"))}
+print(*sorted(packages - set(sys.stdlib_module_names) - numpys))
 """
 
 

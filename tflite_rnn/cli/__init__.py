@@ -1,6 +1,7 @@
 """The command line: ``tflite-rnn convert``, ``check``, ``inspect``, ``targets`` and ``explain``.
 
-Exit status: 0 if all is well, 1 if the model fails a check, 2 if the input is bad.
+Exit status: 0 if all is good, 1 if the model fails the check or the judgement, 2 for bad input or usage, or if
+something is not installed, 70 for an internal error, 130 if interrupted; see `tflite_rnn.cli.status`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from tflite_rnn.cli.check import check_command
 from tflite_rnn.cli.convert import convert_command
 from tflite_rnn.cli.explain import explain_command
 from tflite_rnn.cli.inspect import inspect_command
+from tflite_rnn.cli.status import CommandLine
 from tflite_rnn.cli.targets import targets_command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tflite_rnn.__version__, prog_name="tflite-rnn")
 def main() -> None:
     """Compile recurrent networks to TensorFlow Lite, exactly, and prove it."""

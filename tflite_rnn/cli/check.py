@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
-from rich.console import Console
+from rich.markup import escape
 
 import tflite_rnn
 from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
 from tflite_rnn.cli.source import SourceFlags, source_options
-from tflite_rnn.cli.status import DIFFERENCE, reports_errors
+from tflite_rnn.cli.status import Status
 from tflite_rnn.cli.words import renames_of
 from tflite_rnn.runtime import RUNTIMES, SPECIAL_RUNTIMES, ParityReport, Runtime
 from tflite_rnn.runtime.signature import Array
+from tflite_rnn.terminal import console
 
 
 @click.command("check")
@@ -57,7 +57,6 @@ from tflite_rnn.runtime.signature import Array
 @click.option("--atol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Absolute tolerance.")
 @click.option("--rtol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Relative tolerance.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
-@reports_errors
 def check_command(
     flags: SourceFlags,
     model: Path,
@@ -69,7 +68,7 @@ def check_command(
     atol: float,
     rtol: float,
     seed: int,
-) -> None:
+) -> Status:
     """Run a .tflite on real interpreters and compare it with its float reference.
 
     Exit status 0 if every output agrees on every runtime, 1 if not.
@@ -80,12 +79,12 @@ def check_command(
     """
     read_model(read_file(model), source=str(model))
     inputs = None if inputs_file is None else [_read_inputs(inputs_file)]
-    console = Console(highlight=False, soft_wrap=True)
-    with console.status(f"checking {model}") as status:
+    show = console(soft_wrap=True)
+    with show.status(f"checking {escape(str(model))}") as status:
         source = flags.source_at(against)
 
         def progress(runtime: Runtime, case: int, cases: int) -> None:
-            status.update(f"checking {model} on {runtime.label}, case {case} of {cases}")
+            status.update(f"checking {escape(str(model))} on {runtime.label}, case {case} of {cases}")
 
         report: ParityReport = tflite_rnn.check(
             model,
@@ -99,8 +98,8 @@ def check_command(
             seed=seed,
             progress=progress,
         )
-    console.print(str(report), markup=False)
-    sys.exit(0 if report.ok else DIFFERENCE)
+    show.print(str(report), markup=False)
+    return Status.GOOD if report.ok else Status.FAILED
 
 
 def _read_inputs(path: Path) -> Mapping[str, Array]:

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.markup import escape
 
 import tflite_rnn
-from converter.files import check_writable, write_atomically
+from converter.errors import OptionError
+from converter.files import check_writable, is_same_file, write_files
 from converter.options import AUTO, LOWERINGS, STATE_POLICIES
 from converter.targets import TARGETS
 from tflite_rnn.cli.source import SourceFlags, source_options
-from tflite_rnn.cli.status import reports_errors
 from tflite_rnn.cli.words import renames_of
 from tflite_rnn.console import quiet_stderr
+from tflite_rnn.terminal import console
 
 
 @click.command("convert")
@@ -71,7 +72,6 @@ from tflite_rnn.console import quiet_stderr
     type=click.Path(path_type=Path),
     help="Also write the report, as JSON.",
 )
-@reports_errors
 def convert_command(
     flags: SourceFlags,
     source: Path,
@@ -94,11 +94,9 @@ def convert_command(
       tflite-rnn convert frozen.pb -o model.tflite --outputs probs --set keep_prob=1.0
       tflite-rnn convert slow.tflite -o fast.tflite
     """
-    for place in (output, report_file):
-        if place is not None:
-            check_writable(place)
-    console = Console(highlight=False, soft_wrap=True)
-    with console.status(f"converting {source}"):
+    _check_places(source, output, report_file)
+    show = console(soft_wrap=True)
+    with show.status(f"converting {escape(str(source))}"):
         typed = flags.source_at(source)
         with quiet_stderr():
             converted = tflite_rnn.convert(
@@ -109,8 +107,23 @@ def convert_command(
                 pair_directions=pair_directions,
                 rename=rename,
             )
-    converted.save(output)
+    contents = {output: converted.model}
     if report_file is not None:
-        write_atomically(report_file, (json.dumps(converted.report.to_dict(), indent=2) + "\n").encode())
-    console.print(str(converted.report), markup=False)
-    console.print(f"wrote {output}", markup=False)
+        contents[report_file] = (json.dumps(converted.report.to_dict(), indent=2) + "\n").encode()
+    write_files(contents)
+    show.print(str(converted.report), markup=False)
+    show.print(f"wrote {output}", markup=False)
+
+
+def _check_places(source: Path, output: Path, report_file: Path | None) -> None:
+    """Raise TfliteRnnError if a file cannot be written, or would replace the source or another of them."""
+    check_writable(output)
+    if is_same_file(source, output):
+        raise OptionError(f"-o {output} is the source itself; name another file")
+    if report_file is None:
+        return
+    check_writable(report_file)
+    if is_same_file(report_file, output):
+        raise OptionError(f"--report {report_file} and -o {output} are one file; give the report another name")
+    if is_same_file(report_file, source):
+        raise OptionError(f"--report {report_file} is the source itself; give the report another name")

@@ -9,7 +9,7 @@ import click
 
 from converter.errors import OptionError
 from converter.rules import Rule
-from tflite_rnn.cli.status import reports_errors
+from tflite_rnn.terminal import console
 
 WIDTH = 100
 """Columns of an explanation, wherever it is printed."""
@@ -17,7 +17,6 @@ WIDTH = 100
 
 @click.command("explain")
 @click.argument("name", metavar="[RULE]", required=False)
-@reports_errors
 def explain_command(name: str | None) -> None:
     """Explain the rule in brackets after a refusal, or list all rules.
 
@@ -25,12 +24,13 @@ def explain_command(name: str | None) -> None:
     Example:
       tflite-rnn explain lstm-activation
     """
+    show = console(soft_wrap=True)
     if name is None:
         longest = max(len(rule.value) for rule in Rule)
         for rule in Rule:
-            click.echo(f"{rule.value:{longest}}  {rule.summary}")
+            show.print(f"{rule.value:{longest}}  {rule.summary}", markup=False)
     else:
-        click.echo(_explanation(_rule_called(name)))
+        show.print(_explanation(_rule_called(name)), markup=False)
 
 
 def _rule_called(name: str) -> Rule:

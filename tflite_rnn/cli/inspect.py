@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from converter.errors import SourceError
 from converter.flatbuffer import read_file, read_model
 from converter.ir import Program
 from converter.targets import TARGETS, Target, target_rejections
-from tflite_rnn.cli.status import DIFFERENCE, reports_errors, table_console
+from tflite_rnn.cli.status import Status, table_console
 from tflite_rnn.runtime import ModelMetadata, read_metadata
+from tflite_rnn.terminal import console
 
 
 @click.command("inspect")
@@ -23,14 +22,12 @@ from tflite_rnn.runtime import ModelMetadata, read_metadata
     type=click.Choice(TARGETS),
     help="Instead, judge whether the file runs there: every reason why not, and exit status 1.",
 )
-@reports_errors
-def inspect_command(model: Path, target: str | None) -> None:
+def inspect_command(model: Path, target: str | None) -> Status:
     """Show the signature, ops, tensors, states and size of a .tflite, of whatever origin."""
     data = read_file(model)
     program = read_model(data, source=str(model))
     if target is not None:
-        _judge(program, model, Target(target))
-        return
+        return _judge(program, model, Target(target))
     from tflite_rnn.inspection import describe
 
     try:
@@ -38,14 +35,15 @@ def inspect_command(model: Path, target: str | None) -> None:
     except SourceError as error:
         metadata = str(error)  # the rest of the file may be read all the same
     table_console().print(describe(program, title=str(model), size=len(data), metadata=metadata))
+    return Status.GOOD
 
 
-def _judge(program: Program, model: Path, target: Target) -> None:
+def _judge(program: Program, model: Path, target: Target) -> Status:
     rejections = list(target_rejections(program, target))
-    console = Console(highlight=False, soft_wrap=True)
+    show = console(soft_wrap=True)
     for rejection in rejections:
-        console.print(str(rejection), markup=False)
+        show.print(str(rejection), markup=False)
     count = f"incompatible: {len(rejections)} reason{'s' if len(rejections) > 1 else ''}"
     verdict = count if rejections else "compatible"
-    console.print(f"{model} on {target.value}: {verdict}", markup=False)
-    sys.exit(DIFFERENCE if rejections else 0)
+    show.print(f"{model} on {target.value}: {verdict}", markup=False)
+    return Status.FAILED if rejections else Status.GOOD

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from converter.errors import OptionError, SourceError
+from converter.errors import OptionError
+from converter.files import check_readable
 from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE, format_of
 from converter.sources import AnySource, FrozenGraph, KerasFile, SavedModel, TfliteModel
 from tflite_rnn.cli.words import constants_of, names_of, objects_of, shapes_of
@@ -51,8 +52,7 @@ class SourceFlags:
         or TensorFlow is missing; OptionError for options of sources of another kind, or a custom object that
         cannot be imported.
         """
-        if not path.exists():
-            raise SourceError(f"{path}: no such file or directory")
+        check_readable(path)
         kind = format_of(path) if self.source_format == AUTO else self.source_format
         self._check_kind(kind, path)
         shapes = self.input_shapes or None

@@ -12,7 +12,6 @@ import itertools
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -33,6 +32,7 @@ from tflite_rnn.runtime.messages import (
     read_message,
     write_message,
 )
+from tflite_rnn.runtime.python import isolated_command
 from tflite_rnn.runtime.runtimes import Runtime
 from tflite_rnn.runtime.signature import RESET_KEY, Array, Signature, default_signature, describe_shapes
 
@@ -49,7 +49,7 @@ class _Child:
 
     def __init__(self, interpreter: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tflite_rnn.runtime.worker", interpreter],
+            isolated_command("tflite_rnn.runtime.worker", interpreter),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

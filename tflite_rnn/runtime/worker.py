@@ -1,6 +1,7 @@
 """The worker process: holds one interpreter package and runs models on request.
 
-Started by `tflite_rnn.runtime.client` as ``python -m tflite_rnn.runtime.worker INTERPRETER``. Requests arrive on
+Started by `tflite_rnn.runtime.client` as ``python -m tflite_rnn.runtime.worker INTERPRETER`` would be, but without
+the current directory among the places of modules (`tflite_rnn.runtime.python`). Requests arrive on
 standard input and replies leave on what was standard output; the process ends when its input is closed, hence
 also when its parent dies. Interpreters are imported here, and where a `Stream` is opened.
 """
