@@ -164,6 +164,50 @@ def test_reads_of_options_are_found() -> None:
     assert list(reads_of_options(ast.parse(source))) == [1, 2]
 
 
+# the order of inputs ---------------------------------------------------------------------------------------
+
+# The bodies of WHILE ops are positional by nature, and raising reads those.
+KNOWS_BODIES = ("converter/ir/program.py", "converter/raising/")
+
+
+def positions_in_bodies(tree: ast.AST) -> Iterator[int]:
+    """Yield the line of whatever takes the inputs or outputs of a body apart by position."""
+    for node in ast.walk(tree):
+        taken_apart: list[ast.expr] = []
+        if isinstance(node, ast.Subscript) or (
+            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
+        ):
+            taken_apart = [node.value]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "enumerate":
+            taken_apart = node.args[:1]
+        for part in taken_apart:
+            if isinstance(part, ast.Attribute) and part.attr in {"inputs", "outputs"}:
+                owner = getattr(part.value, "attr", getattr(part.value, "id", ""))
+                if owner.endswith("body"):
+                    yield part.lineno
+
+
+def test_only_a_scan_knows_the_order_of_its_bodys_inputs() -> None:
+    """`Scan.step` has them by name."""
+    paths = [path for path in PRODUCT if not name_of(path).startswith(KNOWS_BODIES)]
+    found = {name_of(path): list(positions_in_bodies(tree_of(path))) for path in paths}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("scan.body.inputs[1:count]", 1),
+        ("t, *others = op.body.inputs", 1),
+        ("for index, value in enumerate(body.outputs):\n    pass", 1),
+        ("inputs = graph.inputs[0]", 0),
+        ("values = set(scan.body.inputs)", 0),
+    ],
+)
+def test_positions_in_bodies_are_found(source: str, count: int) -> None:
+    assert len(list(positions_in_bodies(ast.parse(source)))) == count
+
+
 # words -----------------------------------------------------------------------------------------------------
 
 # What is said in other words; the right side says how, or why.
