@@ -82,7 +82,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(prepared, paired),
-        passes=tuple(step.name for step in (*CANONICALIZE, *preparation, *joining, *finish)),
+        passes=tuple(one.name for one in (*CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
     )

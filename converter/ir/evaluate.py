@@ -74,8 +74,8 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
         raise InvalidProgramError(f"{op.name}: expected an input sequence, got none")
     if op.go_backwards:
         x, mask = _reversed(x, lengths, op), None if mask is None else _reversed(mask, lengths, op)
-    steps = x if op.time_major else x.swapaxes(0, 1)
-    time, batch = steps.shape[:2]
+    xs = x if op.time_major else x.swapaxes(0, 1)
+    time, batch = xs.shape[:2]
     state = [
         np.zeros((batch, size)) if given is None else np.broadcast_to(given, (batch, size))
         for given, size in zip(initial, op.cell.state_sizes, strict=True)
@@ -83,7 +83,7 @@ def _evaluate_recurrence(op: Recurrence, operands: list[Array | None]) -> list[A
     outputs = np.zeros((time, batch, op.cell.output_size))
     held: Array = np.zeros((batch, op.cell.output_size))
     for t in range(time):
-        output, new_state = step(op.cell, steps[t], state)
+        output, new_state = step(op.cell, xs[t], state)
         alive = _alive(op, t, batch, lengths, mask)
         skipped = held if mask is not None and op.masked_output is MaskedOutput.HELD else 0.0
         outputs[t] = held = np.where(alive[:, None], output, skipped)
@@ -122,16 +122,16 @@ def _evaluate_scan(op: Scan, operands: list[Array | None]) -> list[Array]:
     state, invariants = rest[: len(op.initial_state)], rest[len(op.initial_state) :]
     time = len(sequences[0]) if length is None else int(length)
     collected: list[list[Array]] = [[] for _ in op.outputs]
-    step = op.step
-    known = dict(zip(step.invariants, invariants, strict=True))
+    inside = op.step
+    known = dict(zip(inside.invariants, invariants, strict=True))
     for t in range(time if steps is None else min(time, int(steps))):
-        known[step.t] = np.asarray(t, np.int32)
-        known |= zip(step.states, state, strict=True)
-        known |= {value: sequence[t] for value, sequence in zip(step.slices, sequences, strict=True)}
+        known[inside.t] = np.asarray(t, np.int32)
+        known |= zip(inside.states, state, strict=True)
+        known |= {value: sequence[t] for value, sequence in zip(inside.slices, sequences, strict=True)}
         results = evaluate_graph(op.body, [known[value] for value in op.body.inputs])
         made = dict(zip(op.body.outputs, results, strict=True))
-        state = [made[value] for value in step.new_states]
-        for into, value in zip(collected, step.elements, strict=True):
+        state = [made[value] for value in inside.new_states]
+        for into, value in zip(collected, inside.elements, strict=True):
             into.append(made[value])
     outputs = [_stacked(parts, time, value) for parts, value in zip(collected, op.outputs, strict=True)]
     return [*outputs, *state]

@@ -119,11 +119,11 @@ def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
     if others:
         emitter.transpose(output, seen)
     ops: list[Op] = []
-    for step in graph.ops:
-        if step is op:
+    for other in graph.ops:
+        if other is op:
             ops += emitter.ops
-        elif step not in again:
-            ops.append(step)
+        elif other not in again:
+            ops.append(other)
     same = {reader.results[0]: output for reader in again[1:]}
     return rewire_graph(replace(graph, ops=tuple(ops)), same)
 

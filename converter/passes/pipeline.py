@@ -118,10 +118,10 @@ def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
 
     Raises InvalidProgramError, naming the pass, if either does not hold.
     """
-    for step in passes:
-        program = verify(step.run(program), after=step.name)
-        if step.ensures is not None and not step.ensures(program):
+    for one in passes:
+        program = verify(one.run(program), after=one.name)
+        if one.ensures is not None and not one.ensures(program):
             raise InvalidProgramError(
-                f"after {step.name}, the program does not have the property that the pass ensures"
+                f"after {one.name}, the program does not have the property that the pass ensures"
             )
     return program

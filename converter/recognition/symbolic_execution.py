@@ -95,7 +95,7 @@ class _Executor:
 
     def run(self) -> SymbolicStep:
         for op in self._ops:
-            self._step(op)
+            self._execute(op)
         new = tuple(self._definition(component) for component in self._components)
         return SymbolicStep(self.algebra, self._components, new, MappingProxyType(self._spelled))
 
@@ -104,7 +104,7 @@ class _Executor:
             return self._definitions[component.value]
         return _whole(self._vectors.get(component.value))
 
-    def _step(self, op: TfliteOp) -> None:
+    def _execute(self, op: TfliteOp) -> None:
         if self._fold(op):
             return
         leaves = [self._leaves.get(operand, frozenset()) for operand in op.operands if operand is not None]

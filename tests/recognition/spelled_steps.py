@@ -275,7 +275,7 @@ def replaced(program: Program, function: Callable[[TfliteOp], TfliteOp]) -> Prog
     def changed(op: object) -> object:
         if not isinstance(op, Scan):
             return op
-        ops = tuple(function(step) if isinstance(step, TfliteOp) else step for step in op.body.ops)
+        ops = tuple(function(inner) if isinstance(inner, TfliteOp) else inner for inner in op.body.ops)
         return replace(op, body=replace(op.body, ops=ops))
 
     return program.map_ops(changed)  # type: ignore[arg-type]
