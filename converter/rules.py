@@ -130,6 +130,13 @@ class Rule(str, Enum):
         "wider projection writes past its end, into the memory of other tensors.",
         "Use num_proj of at most num_units. With lowering='auto' the cell becomes a loop.",
     )
+    LSTM_LENGTHS = (
+        "lstm-lengths",
+        "the fused LSTM cannot stop at the end of a row",
+        "Lengths are given to the fused LSTM as one more input that shuts its gates past the end of a row. With "
+        "layer normalisation the gates do not stay shut, and with a projection bias the output is not zero.",
+        "Leave out sequence_length. With lowering='auto' the cell becomes a loop, which stops at the end.",
+    )
     RNN_ACTIVATION = (
         "rnn-activation",
         "the fused RNN lacks the activation of the cell",

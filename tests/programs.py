@@ -13,6 +13,7 @@ from converter.ir import (
     Cell,
     DType,
     Gate,
+    GateNorm,
     Graph,
     GruCell,
     LayerNorm,
@@ -56,24 +57,30 @@ def lstm_cell(
     cell_clip: float | None = None,
     projection_clip: float | None = None,
     forget_bias: float = 0.0,
+    projection_bias: bool = False,
+    gate_norm: bool = False,
     seed: int = 0,
 ) -> LstmCell:
     rng = np.random.default_rng(seed)
     output = units if projection is None else projection
     gates = [gate(rng, units, depth, output) for _ in range(4)]
     diagonals = [weights(rng, units) for _ in range(3)]
+    kernel = None if projection is None else weights(rng, projection, units)
+    scales = [weights(rng, units) for _ in range(4)]
     return LstmCell(
         input_gate=None if cifg else gates[0],
         forget_gate=gates[1],
         cell_gate=gates[2],
         output_gate=gates[3],
         peephole=Peephole(None if cifg else diagonals[0], diagonals[1], diagonals[2]) if peephole else None,
-        projection=None if projection is None else weights(rng, projection, units),
+        projection=kernel,
         activation=activation,
         recurrent_activation=recurrent_activation,
         cell_clip=cell_clip,
         projection_clip=projection_clip,
         forget_bias=forget_bias,
+        projection_bias=weights(rng, output) if projection_bias else None,
+        gate_norm=GateNorm(None if cifg else scales[0], *scales[1:]) if gate_norm else None,
     )
 
 

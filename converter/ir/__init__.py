@@ -7,7 +7,7 @@ from converter.ir.attributes import FullyConnected, StridedSlice, fused_activati
 from converter.ir.builtins import Trait
 from converter.ir.cells import Activation, Cell, GruCell, LayerNormLstmCell, LstmCell, RnnCell
 from converter.ir.evaluate import evaluate
-from converter.ir.gates import Gate, LayerNorm, Peephole
+from converter.ir.gates import Gate, GateNorm, LayerNorm, Peephole
 from converter.ir.matching import as_tflite, made_by
 from converter.ir.names import Names
 from converter.ir.printer import format_op, format_program
@@ -39,6 +39,7 @@ __all__ = [
     "DType",
     "FullyConnected",
     "Gate",
+    "GateNorm",
     "Graph",
     "GruCell",
     "LayerNorm",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
-from converter.ir.gates import Gate, LayerNorm, Peephole
+from converter.ir.gates import Gate, GateNorm, LayerNorm, Peephole
 from converter.ir.types import Array
 
 
@@ -100,7 +100,10 @@ class LstmCell:
         c' = clip(f * c + i * g, cell_clip)
         o = s(Wo x + Ro h + bo + po * c')
         h' = o * activation(c')                              without projection
-        h' = clip(P (o * activation(c')), projection_clip)   with projection P [output, units]
+        h' = clip(P (o * activation(c')) + p, projection_clip)   with projection P [output, units]
+
+    With ``gate_norm``, the layer normalisation of the fused ops, each gate normalises its sum z before the bias:
+    (z - mean) / sqrt(variance + 1e-8) * scale + bias, where z is Wi x + Ri h + pi * c for the input gate.
 
     s is ``recurrent_activation``, * elementwise. A clip of None does nothing; 0.0 is a bound like any other.
     """
@@ -116,6 +119,8 @@ class LstmCell:
     cell_clip: float | None = None
     projection_clip: float | None = None
     forget_bias: float = 0.0
+    projection_bias: Array | None = None
+    gate_norm: GateNorm | None = None
 
     def __post_init__(self) -> None:
         for name, gate in self.gates():
@@ -129,10 +134,9 @@ class LstmCell:
                     )
         if self.peephole is not None:
             self._check_peephole(self.peephole)
-        if self.projection is not None and self.projection.shape[1:] != (self.units,):
-            raise ValueError(
-                f"projection: expected shape [output, {self.units}], got {list(self.projection.shape)}"
-            )
+        if self.gate_norm is not None:
+            self._check_gate_norm(self.gate_norm)
+        self._check_projection()
         for name, clip in (("cell_clip", self.cell_clip), ("projection_clip", self.projection_clip)):
             if clip is not None and not clip >= 0.0:
                 raise ValueError(f"{name}: expected a bound of at least 0, or None, got {clip}")
@@ -145,6 +149,22 @@ class LstmCell:
         for array in (peephole.input, peephole.forget, peephole.output):
             if array is not None and array.shape != (self.units,):
                 raise ValueError(f"peephole weights: expected shape [{self.units}], got {list(array.shape)}")
+
+    def _check_projection(self) -> None:
+        if self.projection is not None and self.projection.shape[1:] != (self.units,):
+            raise ValueError(
+                f"projection: expected shape [output, {self.units}], got {list(self.projection.shape)}"
+            )
+        bias = self.projection_bias
+        if bias is not None and (self.projection is None or bias.shape != (self.output_size,)):
+            raise ValueError(f"projection_bias: expected the size of a projection, got {list(bias.shape)}")
+
+    def _check_gate_norm(self, norm: GateNorm) -> None:
+        if [name for name, _ in norm.scales()] != [name for name, _ in self.gates()]:
+            raise ValueError("expected both an input gate and its normalisation, or neither")
+        for name, scale in norm.scales():
+            if scale.shape != (self.units,):
+                raise ValueError(f"scale of {name}: expected shape [{self.units}], got {list(scale.shape)}")
 
     def gates(self) -> tuple[tuple[str, Gate], ...]:
         """Return the gates that exist, by name."""
@@ -172,6 +192,8 @@ class LstmCell:
             self.map_gates(lambda _, gate: gate.map_weights(function)),
             peephole=None if self.peephole is None else self.peephole.map_weights(function),
             projection=None if self.projection is None else function(self.projection),
+            projection_bias=None if self.projection_bias is None else function(self.projection_bias),
+            gate_norm=None if self.gate_norm is None else self.gate_norm.map_weights(function),
         )
 
     @property
@@ -202,8 +224,12 @@ class LstmCell:
             parts.append("cifg")
         if self.peephole is not None:
             parts.append("peephole")
+        if self.gate_norm is not None:
+            parts.append("gate_norm")
         if self.projection is not None:
             parts.append(f"projection={self.output_size}")
+        if self.projection_bias is not None:
+            parts.append("projection_bias")
         if self.cell_clip is not None:
             parts.append(f"cell_clip={self.cell_clip:g}")
         if self.projection_clip is not None:

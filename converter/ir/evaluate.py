@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from converter.errors import InvalidProgramError
 from converter.ir.cells import Activation, Cell, GruCell, LayerNormLstmCell, LstmCell, RnnCell
-from converter.ir.gates import Gate, LayerNorm
+from converter.ir.gates import Gate, GateNorm, LayerNorm
 from converter.ir.kernels import KERNELS
 from converter.ir.program import Bidirectional, Graph, MaskedOutput, Op, Program, Recurrence, Scan
 from converter.ir.types import Array, Value
@@ -160,27 +161,38 @@ def _lstm_step(
     cell: LstmCell, x: Array, state: Sequence[Array], norms: Mapping[str, LayerNorm]
 ) -> tuple[Array, list[Array]]:
     c, h = state
+    gates, after = dict(cell.gates()), _gate_norms(cell)
     peephole = cell.peephole
-    z = {name: _normalized(_affine(gate, x, h), norms.get(name)) for name, gate in cell.gates()}
-    forget = z["forget_gate"] + cell.forget_bias
-    if peephole is not None:
-        forget = forget + peephole.forget * c
-    f = activate(cell.recurrent_activation, forget)
+
+    def gate_sum(name: str, weights: Array | None = None, seen: Array = c) -> Array:
+        gate = gates[name]
+        if name in after:
+            gate = replace(gate, bias=np.zeros_like(gate.bias))
+        z = _normalized(_affine(gate, x, h), norms.get(name))
+        return _normalized(z if weights is None else z + weights * seen, after.get(name))
+
+    forget = gate_sum("forget_gate", None if peephole is None else peephole.forget)
+    f = activate(cell.recurrent_activation, forget + cell.forget_bias)
     i = 1.0 - f
     if cell.input_gate is not None:
-        admitted = z["input_gate"]
-        if peephole is not None and peephole.input is not None:
-            admitted = admitted + peephole.input * c
+        admitted = gate_sum("input_gate", None if peephole is None else peephole.input)
         i = activate(cell.recurrent_activation, admitted)
-    g = activate(cell.activation, z["cell_gate"])
+    g = activate(cell.activation, gate_sum("cell_gate"))
     c = _normalized(_clip(f * c + i * g, cell.cell_clip), norms.get("state"))
-    emitted = z["output_gate"]
-    if peephole is not None:
-        emitted = emitted + peephole.output * c
+    emitted = gate_sum("output_gate", None if peephole is None else peephole.output, c)
     h = activate(cell.recurrent_activation, emitted) * activate(cell.activation, c)
     if cell.projection is not None:
-        h = _clip(h @ cell.projection.T.astype(np.float64), cell.projection_clip)
+        bias = 0.0 if cell.projection_bias is None else cell.projection_bias
+        h = _clip(h @ cell.projection.T.astype(np.float64) + bias, cell.projection_clip)
     return h, [c, h]
+
+
+def _gate_norms(cell: LstmCell) -> dict[str, LayerNorm]:
+    """Return what normalises each gate's sum, its bias included; empty without ``gate_norm``."""
+    if cell.gate_norm is None:
+        return {}
+    gates = dict(cell.gates())
+    return {name: LayerNorm(scale, gates[name].bias, GateNorm.EPSILON) for name, scale in cell.gate_norm.scales()}
 
 
 def _normalized(z: Array, norm: LayerNorm | None) -> Array:

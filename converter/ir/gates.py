@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from converter.ir.types import Array
 
@@ -58,6 +59,41 @@ class Peephole:
         """Return the weights with ``function`` applied to each of them."""
         return Peephole(
             None if self.input is None else function(self.input), function(self.forget), function(self.output)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateNorm:
+    """Layer normalisation of an LSTM's gates before their biases: the scale [units] of each gate.
+
+    ``input`` is None exactly when the cell couples its input gate (CIFG).
+    """
+
+    input: Array | None
+    forget: Array
+    cell: Array
+    output: Array
+
+    EPSILON: ClassVar[float] = 1e-8
+    """What the fused ops add to the variance."""
+
+    def scales(self) -> tuple[tuple[str, Array], ...]:
+        """Return the scales that exist, by the name of the gate they belong to."""
+        named = (
+            ("input_gate", self.input),
+            ("forget_gate", self.forget),
+            ("cell_gate", self.cell),
+            ("output_gate", self.output),
+        )
+        return tuple((name, scale) for name, scale in named if scale is not None)
+
+    def map_weights(self, function: Callable[[Array], Array]) -> GateNorm:
+        """Return the normalisation with ``function`` applied to each scale."""
+        return GateNorm(
+            None if self.input is None else function(self.input),
+            function(self.forget),
+            function(self.cell),
+            function(self.output),
         )
 
 

@@ -142,6 +142,11 @@ def lstm_weights(cell: LstmCell) -> dict[LstmOperand, tuple[str, Array]]:
         weights[LstmOperand.CELL_TO_OUTPUT_WEIGHTS] = ("output_gate/peephole", cell.peephole.output)
     if cell.projection is not None:
         weights[LstmOperand.PROJECTION_WEIGHTS] = ("projection", cell.projection)
+    if cell.projection_bias is not None:
+        weights[LstmOperand.PROJECTION_BIAS] = ("projection_bias", cell.projection_bias)
+    for name, scale in () if cell.gate_norm is None else cell.gate_norm.scales():
+        kind = name.removesuffix("_gate").upper()
+        weights[LstmOperand[f"{kind}_LAYER_NORM_COEFFICIENTS"]] = (f"{name}/norm", scale)
     return weights
 
 

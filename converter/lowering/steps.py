@@ -11,7 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.emission.emitter import Emitter
-from converter.ir import Array, Cell, Gate, GruCell, LayerNorm, LayerNormLstmCell, LstmCell, RnnCell, Value
+from converter.ir import (
+    Array,
+    Cell,
+    Gate,
+    GateNorm,
+    GruCell,
+    LayerNorm,
+    LayerNormLstmCell,
+    LstmCell,
+    RnnCell,
+    Value,
+)
 from converter.lowering.activations import activate
 
 
@@ -26,9 +37,10 @@ class Projection:
 def input_projection(cell: Cell) -> Projection:
     """Return the cell's gates' input kernels and biases, stacked in the order in which `emit_step` splits them."""
     gates = [gate for _, gate in cell.gates()]
-    return Projection(
-        np.concatenate([gate.kernel for gate in gates]), np.concatenate([gate.bias for gate in gates])
-    )
+    bias = np.concatenate([gate.bias for gate in gates])
+    if isinstance(cell, LstmCell) and cell.gate_norm is not None:
+        bias = np.zeros_like(bias)  # the biases are added after the normalisation
+    return Projection(np.concatenate([gate.kernel for gate in gates]), bias)
 
 
 def emit_step(emitter: Emitter, cell: Cell, x: Value, state: Sequence[Value]) -> tuple[Value, list[Value]]:
@@ -63,30 +75,39 @@ def _lstm_step(
     names = [name for name, _ in cell.gates()]
     parts = emitter.split(_with_recurrence(emitter, cell, x, h), len(names), "gate")
     z = {name: _normalized(emitter, part, norms.get(name)) for name, part in zip(names, parts, strict=True)}
-    peephole = cell.peephole
+    peephole, after = cell.peephole, _gate_norms(cell)
 
     def gate(name: str, seen: Value, weights: Array | None) -> Value:
         total = z[name]
-        if name == "forget_gate" and cell.forget_bias:
+        if name == "forget_gate" and cell.forget_bias and name not in after:
             total = emitter.add(total, emitter.number(cell.forget_bias))
         if weights is not None:
             total = emitter.add(total, emitter.multiply(seen, emitter.weights("peephole", weights)))
-        return activate(emitter, cell.recurrent_activation, total)
+        return activate(emitter, cell.recurrent_activation, _normalized(emitter, total, after.get(name)))
 
     f = gate("forget_gate", c, None if peephole is None else peephole.forget)
     if cell.input_gate is None:
         i = emitter.subtract(emitter.number(1.0), f, "input_gate")
     else:
         i = gate("input_gate", c, None if peephole is None else peephole.input)
-    g = activate(emitter, cell.activation, z["cell_gate"])
+    g = activate(emitter, cell.activation, _normalized(emitter, z["cell_gate"], after.get("cell_gate")))
     c = clip(emitter, emitter.add(emitter.multiply(f, c), emitter.multiply(i, g), "cell"), cell.cell_clip)
     c = _normalized(emitter, c, norms.get("state"))
     o = gate("output_gate", c, None if peephole is None else peephole.output)
     h = emitter.multiply(o, activate(emitter, cell.activation, c), "output")
     if cell.projection is not None:
-        projected = emitter.fully_connected(h, cell.projection, None, "projected")
+        projected = emitter.fully_connected(h, cell.projection, cell.projection_bias, "projected")
         h = clip(emitter, projected, cell.projection_clip)
     return h, [c, h]
+
+
+def _gate_norms(cell: LstmCell) -> Mapping[str, LayerNorm]:
+    """Return what normalises each gate's sum, its biases included; empty without ``gate_norm``."""
+    if cell.gate_norm is None:
+        return {}
+    biases = {name: gate.bias for name, gate in cell.gates()}
+    biases["forget_gate"] = biases["forget_gate"] + cell.forget_bias
+    return {name: LayerNorm(scale, biases[name], GateNorm.EPSILON) for name, scale in cell.gate_norm.scales()}
 
 
 def _normalized(emitter: Emitter, z: Value, norm: LayerNorm | None) -> Value:

@@ -91,7 +91,7 @@ def _builtin(forward: Recurrence, backward: Recurrence) -> str | None:
         case RnnCell() as one, RnnCell() as other if one.activation is other.activation:
             return "BIDIRECTIONAL_SEQUENCE_RNN"
         case LstmCell() as one, LstmCell() as other if _options(one) == _options(other):
-            return "BIDIRECTIONAL_SEQUENCE_LSTM"
+            return "BIDIRECTIONAL_SEQUENCE_LSTM" if one.gate_norm is None else None
     return None
 
 
@@ -106,6 +106,8 @@ def _options(cell: LstmCell) -> tuple[object, ...]:
         cell.input_gate is None,
         cell.peephole is None,
         cell.projection is None,
+        cell.projection_bias is None,
+        cell.gate_norm is None,
     )
 
 

@@ -191,6 +191,15 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
                 f"{name} is 0.0, a bound; the fused LSTM takes 0.0 for no clipping",
                 f"{name}=None clips nothing; a positive bound clips",
             )
+    # A row that has ended is held by its gates, which normalisation would open again; its output is the bias.
+    for what, weights in (("layer normalisation", cell.gate_norm), ("a projection bias", cell.projection_bias)):
+        if weights is not None and op.sequence_length is not None:
+            yield Rejection(
+                Rule.LSTM_LENGTHS,
+                place,
+                f"the fused LSTM cannot stop at the end of a row with {what}",
+                "leave out sequence_length, or use lowering='while'",
+            )
     # The projection accumulates in a scratch buffer that is sized for n_cell columns.
     if cell.output_size > cell.units:
         yield Rejection(

@@ -82,5 +82,7 @@ def _features_of_cell(cell: LstmCell) -> Iterator[str]:
         yield _PEEPHOLES
     if cell.projection is not None:
         yield _PROJECTION
+    if cell.gate_norm is not None:
+        yield _LAYER_NORM
     if cell.activation is not Activation.TANH:
         yield _OTHER_ACTIVATION

@@ -63,6 +63,22 @@ def test_a_gru_cell_refuses_gates_and_biases_of_other_sizes() -> None:
         replace(gru_cell(), candidate_recurrent_bias=np.zeros(3))
 
 
+def test_an_lstm_refuses_a_normalisation_of_other_gates_or_sizes() -> None:
+    norm = lstm_cell(gate_norm=True).gate_norm
+    assert norm is not None
+    with pytest.raises(ValueError, match="expected both an input gate and its normalisation, or neither"):
+        replace(lstm_cell(cifg=True), gate_norm=norm)
+    with pytest.raises(ValueError, match=r"scale of cell_gate: expected shape \[4\], got \[3\]"):
+        replace(lstm_cell(), gate_norm=replace(norm, cell=np.ones(3)))
+
+
+def test_an_lstm_refuses_a_projection_bias_without_a_projection_of_its_size() -> None:
+    with pytest.raises(ValueError, match="projection_bias: expected the size of a projection"):
+        replace(lstm_cell(), projection_bias=np.zeros(4))
+    with pytest.raises(ValueError, match=r"projection_bias: expected the size of a projection, got \[4\]"):
+        replace(lstm_cell(projection=2), projection_bias=np.zeros(4))
+
+
 def test_a_gru_cell_has_its_output_for_a_state_and_describes_its_options() -> None:
     cell = gru_cell(reset_after=True, recurrent_activation=Activation.HARD_SIGMOID)
     assert (cell.input_size, cell.output_size, cell.state_sizes) == (3, 4, (4,))
@@ -100,6 +116,9 @@ EVERY_CELL = [
         lstm_cell(),
         lstm_cell(peephole=True, projection=2),
         lstm_cell(cifg=True, peephole=True),
+        lstm_cell(projection=2, projection_bias=True),
+        lstm_cell(gate_norm=True),
+        lstm_cell(gate_norm=True, cifg=True),
         layer_norm_lstm_cell(),
         layer_norm_lstm_cell(lstm_cell(cifg=True)),
     )

@@ -146,32 +146,39 @@ def gru_by_hand(cell: GruCell, steps: Array) -> list[list[float]]:
 
 def lstm_by_hand(cell: LstmCell, steps: Array) -> tuple[list[list[float]], list[float]]:
     s, a = SCALAR[cell.recurrent_activation], SCALAR[cell.activation]
+    units, peep, gates = range(cell.units), cell.peephole, dict(cell.gates())
+    scales = {} if cell.gate_norm is None else dict(cell.gate_norm.scales())
     c, h = [0.0] * cell.units, [0.0] * cell.output_size
     outputs = []
     for x in steps.tolist():
-        new_c, cell_out = [], []
-        for k in range(cell.units):
 
-            def z(name: str, k: int = k, x: list[float] = x, h: list[float] = h) -> float:
-                gate = dict(cell.gates())[name]
-                return dot(gate.kernel[k], x) + dot(gate.recurrent_kernel[k], h) + float(gate.bias[k])
+        def z(
+            name: str, seen: Array | None, c: list[float], x: list[float] = x, h: list[float] = h
+        ) -> list[float]:
+            gate, diagonal = gates[name], np.zeros(cell.units) if seen is None else seen
+            rows = [
+                dot(gate.kernel[k], x) + dot(gate.recurrent_kernel[k], h) + float(diagonal[k]) * c[k]
+                for k in units
+            ]
+            if name in scales:
+                return norm_by_hand(rows, LayerNorm(scales[name], gate.bias, 1e-8))
+            return [rows[k] + float(gate.bias[k]) for k in units]
 
-            peep = cell.peephole
-            f = s(z("forget_gate") + cell.forget_bias + (float(peep.forget[k]) * c[k] if peep else 0.0))
-            if cell.input_gate is None:
-                i = 1.0 - f
-            else:
-                seen = float(peep.input[k]) * c[k] if peep and peep.input is not None else 0.0
-                i = s(z("input_gate") + seen)
-            fresh = f * c[k] + i * a(z("cell_gate"))
-            if cell.cell_clip is not None:
-                fresh = max(-cell.cell_clip, min(cell.cell_clip, fresh))
-            o = s(z("output_gate") + (float(peep.output[k]) * fresh if peep else 0.0))
-            new_c.append(fresh)
-            cell_out.append(o * a(fresh))
-        c, h = new_c, cell_out
+        f = [s(v + cell.forget_bias) for v in z("forget_gate", peep.forget if peep else None, c)]
+        if cell.input_gate is None:
+            i = [1.0 - v for v in f]
+        else:
+            i = [s(v) for v in z("input_gate", peep.input if peep else None, c)]
+        g = [a(v) for v in z("cell_gate", None, c)]
+        c = [f[k] * c[k] + i[k] * g[k] for k in units]
+        if cell.cell_clip is not None:
+            c = [max(-cell.cell_clip, min(cell.cell_clip, v)) for v in c]
+        o = [s(v) for v in z("output_gate", peep.output if peep else None, c)]
+        h = [o[k] * a(c[k]) for k in units]
         if cell.projection is not None:
-            h = [dot(row, cell_out) for row in cell.projection]
+            h = [dot(row, h) for row in cell.projection]
+            if cell.projection_bias is not None:
+                h = [v + float(b) for v, b in zip(h, cell.projection_bias, strict=True)]
             if cell.projection_clip is not None:
                 h = [max(-cell.projection_clip, min(cell.projection_clip, v)) for v in h]
         outputs.append(h)
@@ -189,6 +196,9 @@ LSTMS = {
     "zero_clip": lstm_cell(cell_clip=0.0),
     "relu_hard": lstm_cell(activation=Activation.RELU, recurrent_activation=Activation.HARD_SIGMOID),
     "everything": lstm_cell(peephole=True, projection=3, cell_clip=0.5, projection_clip=0.1, forget_bias=0.5),
+    "projection_bias": lstm_cell(projection=2, projection_bias=True, projection_clip=0.3),
+    "gate_norm": lstm_cell(gate_norm=True, forget_bias=0.5),
+    "gate_norm_cifg": lstm_cell(gate_norm=True, cifg=True, peephole=True, projection=2, projection_bias=True),
 }
 
 

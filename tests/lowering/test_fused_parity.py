@@ -36,6 +36,9 @@ CELLS: dict[str, list[Cell]] = {
     "lstm with everything": [
         lstm_cell(peephole=True, projection=3, cell_clip=0.4, projection_clip=0.2, forget_bias=1.0)
     ],
+    "lstm projection bias": [lstm_cell(projection=3, projection_bias=True, projection_clip=0.3)],
+    "lstm gate norm": [lstm_cell(gate_norm=True)],
+    "lstm gate norm cifg": [lstm_cell(gate_norm=True, cifg=True, peephole=True, projection=2, cell_clip=0.4)],
     "mixed stack": [
         lstm_cell(units=5, peephole=True, projection=3, cell_clip=0.5),
         rnn_cell(units=6, depth=3, activation=Activation.RELU6),

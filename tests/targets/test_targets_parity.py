@@ -38,6 +38,7 @@ CELLS: dict[str, list[Cell]] = {
     "relu": [lstm_cell(activation=Activation.RELU)],
     "gru": [gru_cell()],
     "gru reset after": [gru_cell(reset_after=True)],
+    "gate norm": [lstm_cell(gate_norm=True, peephole=True, projection=2, projection_bias=True)],
     "layer norm": [layer_norm_lstm_cell()],
     "stack": [lstm_cell(), gru_cell(depth=4), rnn_cell(depth=4)],
 }
