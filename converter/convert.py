@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converter.analysis.kept_states import state_tensors
 from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
-from converter.ir import Bidirectional, Graph, Program, Recurrence, Recurrent, Scan, TfliteOp, verify
+from converter.ir import Bidirectional, Graph, Program, Recurrence, Recurrent, Scan, TfliteOp, Value, verify
+from converter.ir.verify import verify_states
 from converter.lowering import lower
 from converter.metadata import NAME as METADATA
 from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
-from converter.passes.pipeline import CANONICALIZE, clean_up, pairing, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, accept, clean_up, pairing, prepare, run_passes
+from converter.raising.fused_notes import fused_notes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
 from converter.targets import LIMITS, Target, target_rejections
@@ -48,8 +51,9 @@ def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Conver
     """
     opened = open_source(source)
     converted = _compile(opened, options)
-    notes = opened.notes if options.state is StatePolicy.STATELESS else ()
-    return replace(converted, report=replace(converted.report, notes=notes))
+    notes = opened.notes if options.policy is StatePolicy.STATELESS else ()
+    report = converted.report
+    return replace(converted, report=replace(report, notes=(*notes, *report.notes)))
 
 
 def _compile(source: Source, options: ConvertOptions) -> Converted:
@@ -68,7 +72,9 @@ def _compile(source: Source, options: ConvertOptions) -> Converted:
 def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Converted:
     """Compile a program of recurrences and TFLite ops. Raises ConversionError."""
     program = verify(program, after="import")
-    program = run_passes(program, CANONICALIZE)
+    notes = fused_notes(program, options.policy)
+    accepting = accept(options)
+    program = run_passes(program, (*accepting, *CANONICALIZE))
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
     joining = pairing(options)
@@ -76,15 +82,17 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     lowered = verify(lower(paired), after="lowering")
     finish = clean_up(options)
     lowered = run_passes(lowered, finish)
+    verify_states(lowered, after="clean-up", kept=_kept_on_purpose(lowered, options))
     _refuse_foreign_ops(lowered)
     _refuse_beyond_target(lowered, options.target)
     metadata = {METADATA: encode_metadata(options)}
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(prepared, paired),
-        passes=tuple(one.name for one in (*CANONICALIZE, *preparation, *joining, *finish)),
+        passes=tuple(one.name for one in (*accepting, *CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
+        notes=notes,
     )
     return Converted(model, prepared, report)
 
@@ -112,6 +120,13 @@ def _recurrent_ops(graph: Graph) -> Iterator[Recurrent]:
     for scan in scans:
         yield from _recurrent_ops(scan.body)
     yield from (op for op in graph.ops if isinstance(op, Recurrence))
+
+
+def _kept_on_purpose(program: Program, options: ConvertOptions) -> frozenset[Value]:
+    """Return the state tensors that the streaming policy leaves to ops that have no other place for them."""
+    if options.policy is not StatePolicy.STREAMING:
+        return frozenset()
+    return frozenset(value for op in program.ops() for value in state_tensors(op))
 
 
 def _refuse_foreign_ops(program: Program) -> None:

@@ -24,6 +24,6 @@ def encode_metadata(options: ConvertOptions) -> bytes:
         "format": FORMAT,
         "compiler": __version__,
         "target": options.target.value,
-        "state": options.state.value,
+        "state": options.policy.value,
     }
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -28,6 +28,7 @@ class StatePolicy(Enum):
 
 
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
+DEFAULT_POLICY = StatePolicy.STATELESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +37,27 @@ class ConvertOptions:
 
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
     makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
-    of inputs and outputs, each after the old one.
+    of inputs and outputs, each after the old one. ``state`` is None if it was not given: then ``policy`` is
+    stateless, but a file that keeps its state on purpose is refused.
     """
 
     lowering: Lowering | None = None
-    state: StatePolicy = StatePolicy.STATELESS
+    state: StatePolicy | None = None
     target: Target = Target.LITERT
     pair_directions: bool = True
     rename: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def policy(self) -> StatePolicy:
+        """The state policy, given or not."""
+        return self.state or DEFAULT_POLICY
 
     @classmethod
     def parse(
         cls,
         *,
         lowering: str = AUTO,
-        state: str = StatePolicy.STATELESS.value,
+        state: str | None = None,
         target: str = Target.LITERT.value,
         pair_directions: bool = True,
         rename: Mapping[str, str] | None = None,
@@ -58,7 +65,7 @@ class ConvertOptions:
         """Return the options that these words name. Raises OptionError for a word that names none."""
         for option, word, words in (
             ("lowering", lowering, LOWERINGS),
-            ("state", state, STATE_POLICIES),
+            ("state", state or DEFAULT_POLICY.value, STATE_POLICIES),
             ("target", target, TARGETS),
         ):
             if word not in words:
@@ -68,7 +75,8 @@ class ConvertOptions:
         if rename is not None and not _are_renames(rename):
             raise OptionError(f'rename is {rename!r}; expected new names by old ones, as in {{"output_0": "y"}}')
         form = None if lowering == AUTO else Lowering(lowering)
-        return cls(form, StatePolicy(state), Target(target), pair_directions, tuple((rename or {}).items()))
+        policy = None if state is None else StatePolicy(state)
+        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()))
 
 
 def _are_renames(rename: object) -> bool:

@@ -81,6 +81,67 @@ class Rule(str, Enum):
         "pre- or postprocessing.",
     )
 
+    # --- recurrent ops of files --------------------------------------------------------------------------------
+
+    FUSED_OP_FORM = (
+        "fused-op-form",
+        "a recurrent op of the file is not complete",
+        "A fused recurrent op lacks a weight that its kernel needs, or has one of another size. Kernels do not "
+        "check all of this: some would read past the end of a tensor.",
+        "Make the file again from the model that it came from, or convert that model instead of the file.",
+    )
+    FUSED_OP_INTEGER = (
+        "fused-op-integer",
+        "a recurrent op of the file computes in integers",
+        "Fully quantized recurrent ops (int8 or int16 activations) cannot be read yet. Float ops can, with "
+        "weights in float32, float16 or int8 (dynamic-range quantization).",
+        "Make the .tflite without quantization, or with dynamic-range or float16 quantization.",
+    )
+    FUSED_OP_PER_CHANNEL = (
+        "fused-op-per-channel",
+        "a recurrent op of the file has int8 weights with a scale per row",
+        "The hybrid kernels of recurrent ops read one scale per tensor and use the first of several without a "
+        "word. What the file computes is not what its weights say.",
+        "Quantize recurrent weights per tensor, or convert the float model.",
+    )
+    FUSED_OP_ACTIVATION = (
+        "fused-op-activation",
+        "a recurrent op of the file has an activation that its kernel does not compute",
+        "With activation NONE the fused LSTM leaves its results unwritten, so the file gives garbage. SIGN_BIT "
+        "has no counterpart in the compiler.",
+        "Make the file with tanh, relu or relu6, or convert the model that it came from.",
+    )
+    FUSED_OP_STATE = (
+        "fused-op-state",
+        "the state of a recurrent op of the file is used in a way that cannot be read",
+        "A state tensor belongs to one recurrent op: written before it at most, and read after it. Here another "
+        "op keeps its state in the same tensor, an op reads it before or writes it afterwards, or the op runs in "
+        "a loop and carries its state from one iteration to the next.",
+        "Convert the model that the file was made from.",
+    )
+    STATE_UNDECIDED = (
+        "state-undecided",
+        "the file keeps its state on purpose, and the state policy was not given",
+        "Its recurrent ops see one step at each invoke, so the model is fed step by step and its state has to "
+        "survive. Starting every invoke from zero, the default elsewhere, would change what it computes.",
+        "Say state='streaming' (--state streaming) to keep the state until a reset, 'explicit' to give and return "
+        "it, or 'stateless' to start every invoke from zero.",
+    )
+    SVDF_STATE = (
+        "svdf-state",
+        "an SVDF op keeps its state, whatever the state policy",
+        "SVDF is a filter over the last steps, of which it sees one at each invoke. It has no form without a "
+        "state in the model.",
+        "Use state='streaming' (--state streaming), with the op in the main graph.",
+    )
+    KEPT_STATE = (
+        "kept-state",
+        "an op reads a variable tensor that nothing writes",
+        "Such a tensor holds whatever the invoke before left there. Only recurrent ops whose state is known are "
+        "converted; any other op would make a file whose answers depend on what ran before.",
+        "Convert the model that the file was made from.",
+    )
+
     # --- recognition -------------------------------------------------------------------------------------------
 
     KNOWN_CELLS = (

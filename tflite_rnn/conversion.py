@@ -13,7 +13,7 @@ def convert(
     source: Any,
     *,
     lowering: str = AUTO,
-    state: str = "stateless",
+    state: str | None = None,
     target: str = "litert",
     pair_directions: bool = True,
     rename: Mapping[str, str] | None = None,
@@ -32,6 +32,8 @@ def convert(
             ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
             so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
             invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
+            If it is None, models are stateless, but a ``.tflite`` whose recurrent ops see one step at each invoke
+            is refused: it keeps its state on purpose.
         target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
             ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
             ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich import box
@@ -9,6 +10,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from converter.analysis.kept_states import kept_states
 from converter.ir import Graph, Op, Program, TfliteOp, Value
 from converter.targets import LIMITS, Limits, Target
 from tflite_rnn.runtime.metadata import ModelMetadata
@@ -26,6 +28,7 @@ def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata
     described = f"{head}\n{escape(program.description)}" if program.description else head
     if metadata is not None:
         described += f"\n{escape(_made(metadata))}"
+    described += "".join(f"\n{line}" for line in _kept(program))
     parts: list[str | Table] = [described, *_signatures(program), _counts(program)]
     for graph in program.graphs:
         numbers = {value: number for number, value in enumerate(graph.values())}
@@ -37,6 +40,20 @@ def _made(metadata: ModelMetadata | str) -> str:
     if isinstance(metadata, str):
         return metadata
     return f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}"
+
+
+def _kept(program: Program) -> Iterator[str]:
+    """Yield what recurrent ops keep from one invoke to the next, and what to do about it."""
+    by_step = Counter(kept.op.builtin for kept in kept_states(program) if kept.sees_one_step)
+    by_sequence = Counter(kept.op.builtin for kept in kept_states(program) if not kept.sees_one_step)
+    if by_sequence:
+        yield f"state leaks from one invoke to the next ({_listing(by_sequence)}): convert the file to mend it"
+    if by_step:
+        yield f"state is kept from one invoke to the next, each of which sees one step ({_listing(by_step)})"
+
+
+def _listing(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def describe_targets() -> Table:

@@ -24,7 +24,7 @@ class OpenState:
     """
 
     name: str
-    op: Recurrent
+    op: Op
     start: Value | None
     initial: Value
     final: Value

@@ -174,6 +174,26 @@ def is_time_major(op: TfliteOp) -> bool:
     return _flag(op, "timeMajor")
 
 
+def is_basic_lstm(op: Op) -> bool:
+    """Return whether ``op`` is an LSTM whose kernel is the basic one: its states are operands and results."""
+    return isinstance(op, TfliteOp) and op.builtin == "LSTM" and _integer(op, "kernelType") == 1
+
+
+def cell_clip(op: TfliteOp) -> float:
+    """Return the bound of a fused LSTM's memory; there is none unless it is positive."""
+    return _number(op, "cellClip")
+
+
+def projection_clip(op: TfliteOp) -> float:
+    """Return the bound of what a fused LSTM projects; there is none unless it is positive."""
+    return _number(op, "projClip")
+
+
+def merges_outputs(op: TfliteOp) -> bool:
+    """Return whether a bidirectional op gives the outputs of both directions side by side."""
+    return _flag(op, "mergeOutputs")
+
+
 # --- constant operands -------------------------------------------------------------------------------------------
 
 

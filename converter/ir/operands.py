@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 
 
 class LstmOperand(IntEnum):
@@ -47,7 +49,8 @@ class RnnOperand(IntEnum):
 class BidirectionalLstmOperand(IntEnum):
     """Operands of BIDIRECTIONAL_SEQUENCE_LSTM; the weights of a direction are those of the LSTM, in its order.
 
-    ``FORWARD`` and ``BACKWARD`` are what to add to the position of a weight in `LstmOperand`.
+    ``FORWARD`` and ``BACKWARD`` are what to add to the position of a weight in `LstmOperand`. Those of the
+    auxiliary input, four for each direction, begin at the positions called ``..._AUXILIARY_WEIGHTS``.
     """
 
     INPUT = 0
@@ -57,6 +60,9 @@ class BidirectionalLstmOperand(IntEnum):
     FORWARD_CELL_STATE = 36
     BACKWARD_OUTPUT_STATE = 37
     BACKWARD_CELL_STATE = 38
+    AUXILIARY_INPUT = 39
+    FORWARD_AUXILIARY_WEIGHTS = 40
+    BACKWARD_AUXILIARY_WEIGHTS = 44
     COUNT = 48
 
 
@@ -69,4 +75,61 @@ class BidirectionalRnnOperand(IntEnum):
     INPUT = 0
     FORWARD = 0
     BACKWARD = 4
+    AUXILIARY_INPUT = 9
+    FORWARD_AUXILIARY_WEIGHTS = 10
+    BACKWARD_AUXILIARY_WEIGHTS = 11
     COUNT = 12
+
+
+class BasicLstmOperand(IntEnum):
+    """Operands of the LSTM op whose kernel is the basic one; its weights are those of all gates."""
+
+    INPUT = 0
+    OUTPUT_STATE = 1
+    WEIGHTS = 2
+    BIASES = 3
+    CELL_STATE = 4
+
+
+class BasicLstmResult(IntEnum):
+    """Results of that op: the new states, and what the kernel keeps its sums in."""
+
+    OUTPUT_STATE = 0
+    CELL_STATE = 1
+    CONCATENATED_INPUTS = 2
+    GATE_SUMS = 3
+
+
+class SvdfOperand(IntEnum):
+    """Operands of SVDF."""
+
+    INPUT = 0
+    FEATURE_WEIGHTS = 1
+    TIME_WEIGHTS = 2
+    BIAS = 3
+    STATE = 4
+
+
+STATE_OPERANDS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "BIDIRECTIONAL_SEQUENCE_LSTM": (
+            BidirectionalLstmOperand.FORWARD_OUTPUT_STATE,
+            BidirectionalLstmOperand.FORWARD_CELL_STATE,
+            BidirectionalLstmOperand.BACKWARD_OUTPUT_STATE,
+            BidirectionalLstmOperand.BACKWARD_CELL_STATE,
+        ),
+        "BIDIRECTIONAL_SEQUENCE_RNN": (
+            RnnOperand.HIDDEN_STATE + BidirectionalRnnOperand.FORWARD,
+            RnnOperand.HIDDEN_STATE + BidirectionalRnnOperand.BACKWARD,
+        ),
+        "LSTM": (LstmOperand.OUTPUT_STATE, LstmOperand.CELL_STATE),
+        "RNN": (RnnOperand.HIDDEN_STATE,),
+        "SVDF": (SvdfOperand.STATE,),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM": (LstmOperand.OUTPUT_STATE, LstmOperand.CELL_STATE),
+        "UNIDIRECTIONAL_SEQUENCE_RNN": (RnnOperand.HIDDEN_STATE,),
+    }
+)
+"""The operands in which an op keeps its state: it reads them and writes them, though they are not its results."""
+
+STEPS = frozenset({"LSTM", "RNN", "SVDF"})
+"""The ops that read one step [B, n] of a sequence; the others of `STATE_OPERANDS` read whole sequences."""

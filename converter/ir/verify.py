@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from converter.errors import InvalidProgramError
 from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan
@@ -16,6 +16,23 @@ def verify(program: Program, *, after: str) -> Program:
     if broken:
         raise InvalidProgramError(f"after {after}, the program is invalid:\n  " + "\n  ".join(broken))
     return program
+
+
+def verify_states(program: Program, *, after: str, kept: Container[Value] = ()) -> Program:
+    """Return ``program`` unchanged if no state survives an invoke in a variable tensor, apart from those ``kept``.
+
+    Raises InvalidProgramError naming the stage, and each variable tensor that nothing writes.
+    """
+    leaks = [value.name for graph in program.graphs for value in unwritten_states(graph) if value not in kept]
+    if leaks:
+        raise InvalidProgramError(f"after {after}, nothing writes the variable tensors {', '.join(leaks)}")
+    return program
+
+
+def unwritten_states(graph: Graph) -> tuple[Value, ...]:
+    """Return the variable tensors of a graph that neither an op nor the caller writes, in their order."""
+    written = {*graph.inputs, *(result for op in graph.ops for result in op.results)}
+    return tuple(value for value in graph.values() if value.is_variable and value not in written)
 
 
 def _broken_rules(graph: Graph) -> Iterator[str]:
@@ -53,12 +70,12 @@ def _broken_op(op: Op) -> Iterator[str]:
     if isinstance(op, Bidirectional):
         yield from _broken_bidirectional(op)
     if isinstance(op, Recurrence):
-        yield from _broken_recurrence(op)
+        yield from broken_recurrence(op)
 
 
 def _broken_bidirectional(op: Bidirectional) -> Iterator[str]:
-    yield from _broken_recurrence(op.forward)
-    yield from _broken_recurrence(op.backward)
+    yield from broken_recurrence(op.forward)
+    yield from broken_recurrence(op.backward)
     for what, one, other in (
         ("x", op.forward.x, op.backward.x),
         ("sequence_length", op.forward.sequence_length, op.backward.sequence_length),
@@ -73,7 +90,8 @@ def _name(value: Value | None) -> str:
     return "nothing" if value is None else value.name
 
 
-def _broken_recurrence(op: Recurrence) -> Iterator[str]:
+def broken_recurrence(op: Recurrence) -> Iterator[str]:
+    """Yield each rule that a recurrence breaks."""
     cell = op.cell
     yield from _mismatch(op, "x", op.x, (None, None, cell.input_size))
     yield from _mismatch(op, "output", op.output, (None, None, cell.output_size))

@@ -35,6 +35,7 @@ from converter.ir import (
     dims,
     new_op,
 )
+from converter.passes.filter_states import settle_filters
 from converter.rules import Rule
 
 RESET = "reset"
@@ -44,7 +45,7 @@ _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
 
 def persist_state(program: Program) -> Program:
-    """Keep the open states of the main graph in resource variables, with a signature ``reset``.
+    """Keep the open states of the main graph, and the memory of its SVDF ops, in resource variables.
 
     Raises ConversionError if a recurrence cannot continue where the last invoke ended: its batch is unknown, it
     runs backwards in time, or inside control flow.
@@ -52,11 +53,12 @@ def persist_state(program: Program) -> Program:
     rejections = list(_rejections(program))
     if rejections:
         raise ConversionError("cannot keep the state between invokes", rejections)
-    kept = list(open_states(program))
+    main, memories = settle_filters(program.main)
+    kept = [*open_states(program), *memories]
     if not kept:
         return program
     reset = len(program.graphs)
-    names = program.main.names()
+    names = main.names()
     names.update(Names(state.initial.name for state in kept))
     emitter = Emitter(RESET, names)
     emitter.ops.append(new_op("CALL_ONCE", [], [], {"initSubgraphIndex": reset}))
@@ -65,14 +67,14 @@ def persist_state(program: Program) -> Program:
     started = _handle(_free_name("started", handles), emitter) if learned else None
     for state in kept:
         _read(state, handles[state.name], started if state in learned else None, emitter)
-    emitter.ops += start_from(program.main.ops, kept)
+    emitter.ops += start_from(main.ops, kept)
     for state in kept:
         _assign(handles[state.name], state.final, emitter)
     if started is not None:
         _assign(started, emitter.weights("one", np.ones((1, 1), np.float32)), emitter)
     signatures = (program.signature, Signature(RESET, (), (), reset), *program.signatures[1:])
     cleared = _reset_graph(kept, None if started is None else _free_name("started", handles))
-    graphs = (replace(program.main, ops=tuple(emitter.ops)), *program.graphs[1:], cleared)
+    graphs = (replace(main, ops=tuple(emitter.ops)), *program.graphs[1:], cleared)
     return replace(program, graphs=graphs, signatures=signatures)
 
 

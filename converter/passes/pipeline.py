@@ -20,11 +20,13 @@ from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_fo
 from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
 from converter.passes.persist_state import persist_state
+from converter.passes.raise_fused_ops import fused_ops_raised, raise_fused_ops
 from converter.passes.raise_loops import raise_loops
 from converter.passes.read_final_state import read_final_state
 from converter.passes.recognize_cells import cells_recognized, recognize_cells
 from converter.passes.refine_shapes import refine_shapes, shapes_refined
 from converter.passes.rename import rename, renamed
+from converter.passes.require_state_policy import require_state_policy
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 from converter.passes.trim_scans import scans_trimmed, trim_scans
 from converter.passes.vectorize_scans import vectorize_scans
@@ -39,6 +41,7 @@ class Pass:
     ensures: Callable[[Program], bool] | None = None
 
 
+RAISE_FUSED_OPS = Pass("raise-fused-ops", raise_fused_ops, fused_ops_raised)
 RAISE_LOOPS = Pass("raise-loops", raise_loops)
 TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
 KEEP_AXES = Pass("keep-axes", keep_axes)
@@ -53,6 +56,7 @@ REFINE_SHAPES = Pass("refine-shapes", refine_shapes, shapes_refined)
 DEAD_CODE = Pass("dead-code", dead_code)
 
 CANONICALIZE = (
+    RAISE_FUSED_OPS,  # first: no other pass knows that an op may write its operands
     KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
     RAISE_LOOPS,
     TRIM_SCANS,  # after RAISE_LOOPS: a loop carries more than is read of it
@@ -75,11 +79,17 @@ STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
 }
 
 
+def accept(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that refuse what the options leave open."""
+    # Before RAISE_FUSED_OPS, which makes the same of ops that leak and of ops that go on on purpose.
+    return (Pass("require-state-policy", lambda program: require_state_policy(program, options.state)),)
+
+
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that settle the signature, and how each recurrence is lowered."""
     names = dict(options.rename)
     return (
-        *STATE_PASSES[options.state],
+        *STATE_PASSES[options.policy],
         # After the states: those have names, too.
         Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),
         # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 import tflite_rnn as rnn
 from converter.convert import compile_program
 from converter.targets import TARGETS
+from tests.faults.fused_files import one_step, sequence_lstm
 from tests.programs import lstm_cell, stack
 from tflite_rnn.cli import main
 
@@ -230,6 +231,27 @@ def test_targets_are_listed() -> None:
     assert result.exit_code == 0
     for target in TARGETS:
         assert target in result.output
+
+
+def test_a_file_that_leaks_is_mended(tmp_path: Path) -> None:
+    leaky, fixed = tmp_path / "leaky.tflite", tmp_path / "fixed.tflite"
+    leaky.write_bytes(sequence_lstm(lstm_cell()).data)
+    shown = run("inspect", leaky)
+    assert "state leaks from one invoke to the next (1 UNIDIRECTIONAL_SEQUENCE_LSTM)" in shown.output
+    converted = run("convert", leaky, "-o", fixed)
+    assert converted.exit_code == 0
+    assert "note: the model brought fused recurrent ops" in converted.output
+    assert "every invoke starts from zero here" in converted.output
+    assert "state leaks" not in run("inspect", fixed).output
+
+
+def test_a_file_that_sees_one_step_needs_a_word_on_its_state(tmp_path: Path) -> None:
+    file, made = tmp_path / "step.tflite", tmp_path / "made.tflite"
+    file.write_bytes(one_step("LSTM").data)
+    assert "state is kept from one invoke to the next" in run("inspect", file).output
+    assert "[state-undecided]" in refused("convert", file, "-o", made)
+    for word in ("streaming", "stateless", "explicit"):
+        assert run("convert", file, "-o", made, "--state", word).exit_code == 0
 
 
 def test_inspect_judges_a_file_for_a_target(tmp_path: Path) -> None:

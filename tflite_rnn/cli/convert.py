@@ -41,8 +41,7 @@ from tflite_rnn.terminal import console
 )
 @click.option(
     "--state",
-    default=STATE_POLICIES[0],
-    show_default=True,
+    show_default=f"{STATE_POLICIES[0]}, if the file does not see one step at each invoke",
     type=click.Choice(STATE_POLICIES),
     help="New at every invoke, given and returned, or kept until a reset.",
 )
@@ -77,7 +76,7 @@ def convert_command(
     source: Path,
     output: Path,
     lowering: str,
-    state: str,
+    state: str | None,
     target: str,
     pair_directions: bool,
     rename: Mapping[str, str],
