@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from sys import maxsize
 from typing import TypeAlias
@@ -168,6 +169,10 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
         value = op.operands[place] if place < len(op.operands) else None
         if value is not None and value.type.dtype not in _INTEGERS and op.builtin != "RANGE":
             yield f"has {value.name} of {value.type} as operand {place}, expected integers"
+    for place in facts(op).single:
+        value = op.operand(place)
+        if value.type.is_static and math.prod(size or 0 for size in value.type.shape or ()) != 1:
+            yield f"has {value.name} of {value.type} as operand {place}, expected one number"
     if has(op, Trait.ELEMENTWISE):
         *_, first, last = (None, *op.operands)  # the condition of a selection is of another type
         if first is not None and last is not None and first.type.dtype is not last.type.dtype:

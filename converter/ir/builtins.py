@@ -41,7 +41,7 @@ class Builtin:
 
     ``sized_by`` are the operands whose content, besides the shapes of all, decides the shapes of the results: if
     those are constants, memory is planned before the run. None if the op sizes its results while it runs, or if
-    that is not known.
+    that is not known. ``single`` are the operands that hold one number.
     """
 
     operands: tuple[int, int]
@@ -50,6 +50,7 @@ class Builtin:
     traits: Trait
     sized_by: tuple[int, ...] | None
     absent: frozenset[int]
+    single: tuple[int, ...]
 
 
 def _op(
@@ -60,8 +61,9 @@ def _op(
     results: int | tuple[int, int] = 1,
     sized_by: tuple[int, ...] | None = (),
     absent: tuple[int, ...] = (),
+    single: tuple[int, ...] = (),
 ) -> Builtin:
-    return Builtin(_range(operands), _range(results), options, traits, sized_by, frozenset(absent))
+    return Builtin(_range(operands), _range(results), options, traits, sized_by, frozenset(absent), single)
 
 
 def _range(count: int | tuple[int, int]) -> tuple[int, int]:
@@ -80,8 +82,8 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "ABS": _op(1, "AbsOptions", _E),
         "ADD": _op(2, "AddOptions", _E),
         "ADD_N": _op(_SOME, "AddNOptions"),
-        "ARG_MAX": _op(2, "ArgMaxOptions", sized_by=(1,)),
-        "ARG_MIN": _op(2, "ArgMinOptions", sized_by=(1,)),
+        "ARG_MAX": _op(2, "ArgMaxOptions", sized_by=(1,), single=(1,)),
+        "ARG_MIN": _op(2, "ArgMinOptions", sized_by=(1,), single=(1,)),
         "ASSIGN_VARIABLE": _op(2, "AssignVariableOptions", Trait.EFFECTS, results=0),
         "ATAN2": _op(2, "ATan2Options"),
         "AVERAGE_POOL_2D": _op(1, "Pool2DOptions"),
@@ -111,7 +113,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "CONV_3D": _op((2, 3), "Conv3DOptions", absent=(2,)),
         "CONV_3D_TRANSPOSE": _op((3, 4), "Conv3DOptions", sized_by=(0,), absent=(3,)),
         "COS": _op(1, "CosOptions", _E),
-        "CUMSUM": _op(2, "CumsumOptions", sized_by=(1,)),
+        "CUMSUM": _op(2, "CumsumOptions", sized_by=(1,), single=(1,)),
         "CUSTOM": _op(_ANY, None, Trait.EFFECTS, results=_ANY, sized_by=None),
         "DELEGATE": _op(_ANY, None, Trait.EFFECTS, results=_ANY, sized_by=None),
         "DENSIFY": _op(1, "DensifyOptions", sized_by=None),
@@ -126,9 +128,9 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "EMBEDDING_LOOKUP_SPARSE": _op(5, "EmbeddingLookupSparseOptions", sized_by=None),
         "EQUAL": _op(2, "EqualOptions", _E),
         "EXP": _op(1, "ExpOptions", _E),
-        "EXPAND_DIMS": _op(2, "ExpandDimsOptions", Trait.RESHAPES, sized_by=(1,)),
+        "EXPAND_DIMS": _op(2, "ExpandDimsOptions", Trait.RESHAPES, sized_by=(1,), single=(1,)),
         "FAKE_QUANT": _op(1, "FakeQuantOptions"),
-        "FILL": _op(2, "FillOptions", sized_by=(0,)),
+        "FILL": _op(2, "FillOptions", sized_by=(0,), single=(1,)),
         "FLOOR": _op(1, None, _E | Trait.STEPPED),
         "FLOOR_DIV": _op(2, "FloorDivOptions", _E | Trait.STEPPED),
         "FLOOR_MOD": _op(2, "FloorModOptions", _E | Trait.STEPPED),
@@ -173,7 +175,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "NON_MAX_SUPPRESSION_V4": _op(5, "NonMaxSuppressionV4Options", results=2, sized_by=None),
         "NON_MAX_SUPPRESSION_V5": _op(6, "NonMaxSuppressionV5Options", results=3, sized_by=None),
         "NOT_EQUAL": _op(2, "NotEqualOptions", _E),
-        "ONE_HOT": _op(4, "OneHotOptions", sized_by=(1,)),
+        "ONE_HOT": _op(4, "OneHotOptions", sized_by=(1,), single=(1, 2, 3)),
         "PACK": _op(_SOME, "PackOptions"),
         "PAD": _op((2, 3), "PadOptions", sized_by=(1,)),
         "PADV2": _op((2, 3), "PadV2Options", sized_by=(1,)),
@@ -182,7 +184,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "QUANTIZE": _op(1, "QuantizeOptions"),
         "RANDOM_STANDARD_NORMAL": _op(1, "RandomOptions", Trait.RANDOM, sized_by=None),
         "RANDOM_UNIFORM": _op(1, "RandomOptions", Trait.RANDOM, sized_by=None),
-        "RANGE": _op(3, "RangeOptions", sized_by=(0, 1, 2)),
+        "RANGE": _op(3, "RangeOptions", sized_by=(0, 1, 2), single=(0, 1, 2)),
         "RANK": _op(1, "RankOptions"),
         "READ_VARIABLE": _op(1, "ReadVariableOptions", Trait.EFFECTS, sized_by=None),
         "REAL": _op(1),
@@ -219,8 +221,8 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "SPACE_TO_BATCH_ND": _op(3, "SpaceToBatchNDOptions", sized_by=(1, 2)),
         "SPACE_TO_DEPTH": _op(1, "SpaceToDepthOptions"),
         "SPARSE_TO_DENSE": _op(4, "SparseToDenseOptions", sized_by=(1,)),
-        "SPLIT": _op(2, "SplitOptions", results=_SOME, sized_by=(0,)),
-        "SPLIT_V": _op(3, "SplitVOptions", results=_SOME, sized_by=(1, 2)),
+        "SPLIT": _op(2, "SplitOptions", results=_SOME, sized_by=(0,), single=(0,)),
+        "SPLIT_V": _op(3, "SplitVOptions", results=_SOME, sized_by=(1, 2), single=(2,)),
         "SQRT": _op(1, None, _E),
         "SQUARE": _op(1, "SquareOptions", _E),
         "SQUARED_DIFFERENCE": _op(2, "SquaredDifferenceOptions", _E),
@@ -240,7 +242,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "SVDF": _op(5, "SVDFOptions", absent=(3,)),
         "TANH": _op(1, None, _E),
         "TILE": _op(2, "TileOptions", Trait.REPEATS, sized_by=(1,)),
-        "TOPK_V2": _op(2, "TopKV2Options", results=2, sized_by=(1,)),
+        "TOPK_V2": _op(2, "TopKV2Options", results=2, sized_by=(1,), single=(1,)),
         "TRANSPOSE": _op(2, "TransposeOptions", sized_by=(1,)),
         "TRANSPOSE_CONV": _op((3, 4), "TransposeConvOptions", sized_by=(0,), absent=(3,)),
         "UNIDIRECTIONAL_SEQUENCE_LSTM": _op(
@@ -265,17 +267,17 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
 LIST_OPS: Mapping[str, Builtin] = MappingProxyType(
     {
         "TensorArrayGatherV3": _op(3, sized_by=None),
-        "TensorArrayReadV3": _op(3, sized_by=None),
+        "TensorArrayReadV3": _op(3, sized_by=None, single=(1,)),
         "TensorArrayScatterV3": _op(4, sized_by=None),
         "TensorArraySizeV3": _op(2, sized_by=None),
-        "TensorArrayV3": _op(1, results=2, sized_by=None),
-        "TensorArrayWriteV3": _op(4, sized_by=None),
+        "TensorArrayV3": _op(1, results=2, sized_by=None, single=(0,)),
+        "TensorArrayWriteV3": _op(4, sized_by=None, single=(1,)),
         "TensorListFromTensor": _op(2, sized_by=None),
         "TensorListGather": _op(3, sized_by=None),
-        "TensorListGetItem": _op(3, sized_by=None),
+        "TensorListGetItem": _op(3, sized_by=None, single=(1,)),
         "TensorListLength": _op(1, sized_by=None),
-        "TensorListReserve": _op(2, sized_by=None),
-        "TensorListSetItem": _op(3, sized_by=None),
+        "TensorListReserve": _op(2, sized_by=None, single=(1,)),
+        "TensorListSetItem": _op(3, sized_by=None, single=(1,)),
         "TensorListStack": _op(2, sized_by=None),
     }
 )

@@ -63,6 +63,7 @@ def test_our_own_files_are_well_formed(program: Program) -> None:
         (new_op("MUL", [X, tensor("n", 2, 3, dtype=DType.INT32)], [Y]), "expected one element type"),
         (new_op("RESHAPE", [X, tensor("shape", 2)], [Y]), "as operand 1, expected integers"),
         (new_op("CONCATENATION", [X, X], [Y], {"axis": 2}), "has the axis 2, expected one of -2 to 1"),
+        (new_op("EXPAND_DIMS", [X, ints(0, 1)], [tensor("e", 1, 2, 3)]), "as operand 1, expected one number"),
         (new_op("SUM", [X, ints(-3)], [tensor("s", 2)]), "has the axis -3, expected one of -2 to 1"),
         (
             new_op("TRANSPOSE", [X, ints(1, 1)], [tensor("t", 3, 2)]),

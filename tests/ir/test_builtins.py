@@ -34,7 +34,7 @@ def test_positions_are_those_of_operands(name: str) -> None:
     record = BUILTINS[name]
     assert record.operands[0] <= record.operands[1]
     assert record.results[0] <= record.results[1]
-    positions = record.absent | set(record.sized_by or ())
+    positions = {*record.absent, *record.single, *(record.sized_by or ())}
     assert all(0 <= position < record.operands[1] for position in positions)
 
 
