@@ -1,4 +1,4 @@
-"""The compiler from end to end: a source in, a proven-by-construction ``.tflite`` out."""
+"""The compiler from end to end, from a source to a ``.tflite``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULTS = ConvertOptions()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Converted:
-    """A converted model: the bytes of the ``.tflite``, the program they came from, and what was done."""
+    """A converted model: the bytes of the ``.tflite``, its program, and the report of the conversion."""
 
     model: bytes
     program: Program
@@ -45,7 +45,7 @@ class Converted:
 
 
 def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Converted:
-    """Compile a source, or what stands for one; see `converter.sources`.
+    """Compile a source, or a path, function or model as in `converter.sources.as_source`.
 
     Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
@@ -62,7 +62,7 @@ def _compile(source: Source, options: ConvertOptions) -> Converted:
     except ConversionError as refusal:
         if not is_about_loops(refusal):
             raise
-        # TFLiteConverter lowers lists of known sizes itself, whatever the loop around them does.
+        # TFLiteConverter itself lowers lists of known sizes in any loop.
         try:
             return compile_program(import_source(source, keep_lists=False), options)
         except ConversionError:
@@ -114,7 +114,7 @@ def _records(prepared: Program, paired: Program) -> tuple[LoweringRecord, ...]:
 
 
 def _recurrent_ops(graph: Graph) -> Iterator[Recurrent]:
-    """Yield the scans of a graph, what is in their bodies, and the recurrences of the graph."""
+    """Yield the scans of a graph and of their bodies, and the recurrences of the graph."""
     scans = [op for op in graph.ops if isinstance(op, Scan)]
     yield from scans
     for scan in scans:

@@ -16,7 +16,7 @@ Operands of a marked op, in the order of `RecurrenceSpec.pack` and `RecurrenceSp
 Results, in order: outputs ([T, B, O] or [B, T, O]), then the final state, flat.
 
 A leaf cell's flat state: all kinds of LSTM have (c [B, units], h [B, output]), all other kinds (h [B, units]);
-its last tensor is as deep as the cell's output. Two kinds are no leaves and have no weights of their own:
+its last tensor is as deep as the cell's output. Two kinds are not leaves and have no weights:
 ``stack`` feeds each of its ``cells`` the output of the one before, ``residual`` adds the inputs of its one cell to
 the outputs of that cell. Their state is that of their cells, one after the other.
 

@@ -1,4 +1,4 @@
-"""What a file says of itself: one entry of its metadata, in JSON, which `tflite_rnn.runtime` reads.
+"""Metadata that the compiler stores in a file: one entry in JSON, which `tflite_rnn.runtime` reads.
 
 ``format`` is the version of these keys; a reader that knows it may skip keys that it does not know. ``compiler``
 is the version of this package, ``target`` what the model was made for, and ``state`` where its state lives between

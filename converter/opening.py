@@ -1,4 +1,4 @@
-"""Opening a source: the importer of its kind reads it. No importer is loaded before it is needed."""
+"""Open a source with the importer of its kind. Importers are imported only when needed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TensorflowSource: TypeAlias = SavedModel | FrozenGraph | KerasFile | KerasModel 
 
 
 def open_source(given: object) -> Source:
-    """Return the model of a source, or of what stands for one (see `as_source`).
+    """Return the model of a source, or of a shorthand for one (see `as_source`).
 
-    Raises SourceError if it cannot be read, or does not have what the source's options name; ConversionError for a
+    Raises SourceError if it cannot be read, or lacks what the source's options name, and ConversionError for a
     Keras model of another precision than float32.
     """
     source = as_source(given)
@@ -78,7 +78,7 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
 
 
 def _existing(path: StrPath) -> Path:
-    """Return ``path`` if something is there, before TensorFlow's long import."""
+    """Return ``path`` if it exists; checked before the slow import of TensorFlow."""
     found = Path(path)
     check_readable(found)
     return found
@@ -92,7 +92,7 @@ def import_source(source: Source, *, keep_lists: bool = True) -> Program:
 
 
 def _refuse_variables(program: Program) -> None:
-    """Raise ConversionError if TFLiteConverter left a weight as a variable: nothing would set it in the file."""
+    """Raise ConversionError if TFLiteConverter left a weight as a variable, which nothing would initialize."""
     rejections = [
         Rejection(
             Rule.CONSTANT_WEIGHTS,

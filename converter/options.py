@@ -18,13 +18,13 @@ class StatePolicy(Enum):
     """Where the state of recurrences lives between invokes."""
 
     STATELESS = "stateless"
-    """Nowhere: every invoke starts from zero, or from the initial state that the network says."""
+    """Nowhere: every invoke starts from zero, or from the network's initial state."""
 
     EXPLICIT = "explicit"
     """With the caller: initial and final states are named inputs and outputs."""
 
     STREAMING = "streaming"
-    """In the model, from one invoke to the next, until the signature ``reset`` is run."""
+    """In the model, between invokes, until the signature ``reset`` is run."""
 
 
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
@@ -33,7 +33,7 @@ DEFAULT_POLICY = StatePolicy.STATELESS
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """How to convert.
+    """Options of a conversion.
 
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
     makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
@@ -62,7 +62,7 @@ class ConvertOptions:
         pair_directions: bool = True,
         rename: Mapping[str, str] | None = None,
     ) -> ConvertOptions:
-        """Return the options that these words name. Raises OptionError for a word that names none."""
+        """Return the options of these values. Raises OptionError for an invalid value."""
         for option, word, words in (
             ("lowering", lowering, LOWERINGS),
             ("state", state or DEFAULT_POLICY.value, STATE_POLICIES),

@@ -1,4 +1,4 @@
-"""What a conversion did: each recurrence and its lowering, the passes that ran, the ops and bytes."""
+"""The report of a conversion: each recurrence and its lowering, the passes that ran, the ops and bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converter.errors import Rejection
 
 @dataclass(frozen=True, slots=True)
 class LoweringRecord:
-    """One recurrence: its name, its cell in words, the form it was lowered to, and why not to a better one."""
+    """One recurrence: its name, its cell as text, its lowering, and why better lowerings were refused."""
 
     name: str
     cell: str
@@ -31,14 +31,14 @@ class LoweringRecord:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a conversion; ``str(report)`` is for people."""
+    """The outcome of a conversion; ``str(report)`` is readable text."""
 
     lowerings: tuple[LoweringRecord, ...]
     passes: tuple[str, ...]
     op_counts: Mapping[str, int]
     size: int
     notes: tuple[str, ...] = ()
-    """What the user should know of how the source was read."""
+    """Notes for the user on how the source was read."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the report for JSON."""

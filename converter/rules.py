@@ -1,7 +1,7 @@
 """The rules by which conversions are refused, each with its reason and its cure.
 
-A `Rejection` names one of them; ``tflite-rnn explain RULE`` prints what stands here. The behaviour of the kernels
-was measured on tflite-runtime 2.14, ai-edge-litert 2.3 and TensorFlow Lite for Microcontrollers.
+A `Rejection` names one of them; ``tflite-rnn explain RULE`` prints their texts. The behaviour of the kernels was
+measured on tflite-runtime 2.14, ai-edge-litert 2.3 and TensorFlow Lite for Microcontrollers.
 """
 
 from __future__ import annotations

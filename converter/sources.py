@@ -1,7 +1,7 @@
-"""Sources: the kinds of model that can be converted, each with what must be known to read it.
+"""Sources: the kinds of models that can be converted, each with the options to read it.
 
-Making one checks its options and reads nothing; `converter.opening` reads it. A plain path, function or Keras
-model stands for the source of its kind, see `as_source`.
+Creating one checks its options and reads nothing; `converter.opening` reads it. A plain path, function or Keras
+model is a shorthand for its source, see `as_source`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE,
 
 StrPath: TypeAlias = str | os.PathLike[str]
 InputShapes: TypeAlias = Mapping[str, Sequence[int | None]]
-"""Sizes of inputs by name, None where a size stays open, as in ``{"x": (1, None, 80)}``."""
+"""Sizes of inputs by name, None where a size stays unknown, as in ``{"x": (1, None, 80)}``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class SavedModel:
     """The directory of a SavedModel of any origin.
 
     ``signature_key`` names one of its signatures: by default ``serving_default``, or the only one.
-    ``input_shapes`` gives sizes to dimensions of inputs that the model leaves open, None to those that stay open:
+    ``input_shapes`` fixes unknown dimensions of inputs, with None for those that stay unknown:
     ``{"x": (1, None, 80)}``. Raises OptionError if an option has another form.
     """
 
@@ -47,7 +47,7 @@ class FrozenGraph:
     """The ``.pb`` file of a frozen graph of TensorFlow 1.
 
     ``inputs`` and ``outputs`` name the nodes that become inputs and outputs of the file: by default the
-    placeholders that the outputs need, and the one node that nothing reads. ``constants`` gives numbers to
+    placeholders that the outputs need, and the only node without readers. ``constants`` gives numbers to
     placeholders that are not to be inputs: ``{"keep_prob": 1.0}``. ``input_shapes`` as for `SavedModel`. Raises
     OptionError if an option has another form.
     """
@@ -91,7 +91,7 @@ class KerasFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TfliteModel:
-    """A ``.tflite`` in which loops were left, by its path or its bytes.
+    """A ``.tflite`` with loops, as a path or bytes.
 
     ``input_shapes`` as for `SavedModel`; sizes that were fixed when the file was made cannot be changed. Raises
     OptionError if an option has another form.
@@ -147,9 +147,9 @@ AnySource: TypeAlias = SavedModel | FrozenGraph | KerasFile | TfliteModel | Kera
 
 
 def as_source(given: object) -> AnySource:
-    """Return the source that ``given`` is, or stands for: the kind of a path is told by what is there.
+    """Return the source for ``given``, detecting the kind of a path from the file.
 
-    Raises SourceError if a path holds none of the kinds, or ``given`` is something else.
+    Raises SourceError if the file is of no known kind, or ``given`` is not a source.
     """
     if isinstance(given, AnySource):
         return given

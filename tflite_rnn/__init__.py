@@ -176,7 +176,7 @@ def __dir__() -> list[str]:
 
 
 def _check_converter() -> None:
-    """Make sure that ``converter`` is ours: it is a common name for a module of one's own."""
+    """Check that ``converter`` is the package of this project: users may have a module of that name."""
     package = importlib.import_module("converter")
     if getattr(package, "DISTRIBUTION", None) != "tflite-rnn":
         place = getattr(package, "__file__", None) or "an unknown place"

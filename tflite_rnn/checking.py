@@ -1,4 +1,4 @@
-"""`check`: a converted model against the float reference it came from, on every installed runtime."""
+"""`check`: compare a converted model with its float reference on every installed runtime."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def check(
     Args:
         model: what `convert` returned, the bytes of a ``.tflite``, or its path.
         source: the reference: anything that `convert` takes, or a function from a mapping of input names to arrays
-            to a mapping of output names to arrays. Of a `FrozenGraph` without ``inputs`` and ``outputs`` those are
-            taken that the model has. A ``.tflite`` runs on an interpreter, and needs no TensorFlow.
+            to a mapping of output names to arrays. For a `FrozenGraph` without ``inputs`` and ``outputs`` those of
+            the model are used. A ``.tflite`` runs on an interpreter, without TensorFlow.
         inputs: the inputs to try, each a mapping from input names to arrays; by default random ones in several
             batch and time sizes.
         runtimes: the runtimes to try; by default every installed one, with and without its delegate.
         invokes: how often each case is run in a row; the answers must be equal bit for bit.
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
-        rename: the new names that the model's inputs and outputs were given, by those of the reference.
+        rename: new names of inputs and outputs by their names in the reference, as given to `convert`.
         seed: seed of the random inputs.
         pool: workers to use and leave running; by default new ones, which end with the check.
         progress: called before each step of the comparison.
@@ -117,7 +117,7 @@ def _open_reference(
         file = open_tflite(source, pool)
         return file, file.input_names
     if isinstance(source, FrozenGraph):
-        # A graph may end in more nodes than were converted; the model says which of them it has.
+        # A graph may have more outputs than were converted; use those of the model.
         names, old = program.signature, {new: name for name, new in rename.items()}
         source = replace(
             source,
@@ -175,7 +175,7 @@ def _spec(name: str, value: Value) -> TensorSpec:
 
 
 def _is_time_major(program: Program) -> bool:
-    """Return the layout of the first fused recurrence: it tells time from batch in the model's inputs."""
+    """Return the layout of the first fused recurrence, which distinguishes time from batch in the inputs."""
     for op in program.ops():
         if isinstance(op, TfliteOp) and op.builtin.startswith(_FUSED):
             return attributes.is_time_major(op)

@@ -1,4 +1,4 @@
-"""A `.tflite` as tables: its signatures, ops, state tensors and sizes, for `tflite-rnn inspect`."""
+"""Describe a `.tflite` in tables for `tflite-rnn inspect`: its signatures, ops, state tensors and sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tflite_rnn.runtime.metadata import ModelMetadata
 def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata | str | None = None) -> Group:
     """Return the tables that describe ``program``, read from a file of ``size`` bytes.
 
-    ``metadata`` is what the file says of itself, or why that cannot be read.
+    ``metadata`` is that of the file, or the reason why it cannot be read.
 
     Tensors are numbered as in the last table, where their names and types are.
     """
@@ -57,7 +57,7 @@ def _listing(counts: Counter[str]) -> str:
 
 
 def describe_targets() -> Table:
-    """Return the legality table: a column per target."""
+    """Return the legality table, one column per target."""
     table = _table("targets", "", *(target.value for target in Target))
     for what, describe_limit in _LIMITS.items():
         _row(table, what, *(describe_limit(LIMITS[target]) for target in Target))

@@ -1,4 +1,4 @@
-"""A ``.tflite`` as the float reference of another one: it runs on an interpreter, and needs no TensorFlow."""
+"""Run a ``.tflite`` as the float reference of another one, on an interpreter, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tflite_rnn.runtime.signature import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TfliteReference:
-    """A ``.tflite`` that a worker process runs, loaded anew for each call so that no state is left over."""
+    """A ``.tflite`` in a worker process, loaded again for each call so that no state is left over."""
 
     name: str
     data: bytes
@@ -45,7 +45,7 @@ class TfliteReference:
 def open_tflite(source: TfliteModel, pool: WorkerPool) -> TfliteReference:
     """Return the model of ``source`` as a reference that runs in a worker of ``pool``.
 
-    Raises SourceError if it cannot be read, or needs TensorFlow to run and that is not installed.
+    Raises SourceError if it cannot be read, or needs TensorFlow, which is not installed.
     """
     file = load_tflite(source.model).with_shapes(source.input_shapes or {})
     program = read_model(file.data, source=file.name)

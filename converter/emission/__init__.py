@@ -1,1 +1,1 @@
-"""Writing TFLite ops: what importers, passes and the lowering share."""
+"""Emission of TFLite ops, shared by importers, passes and lowering."""

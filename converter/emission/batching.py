@@ -1,4 +1,4 @@
-"""Which ops compute all steps at once as they compute one: a leading axis of time changes nothing else."""
+"""Find ops that compute all steps at once if their operands get a leading axis of time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Container
 from converter.ir import DType, FullyConnected, TfliteOp, Trait, Value, attributes, has
 
 _MOST_AXES = 4
-"""Up to this rank all runtimes broadcast."""
+"""All runtimes broadcast up to this rank."""
 
 
 def is_batchable(op: TfliteOp, sliced: Container[Value]) -> bool:
@@ -38,7 +38,7 @@ def _last(value: Value) -> int | None:
 
 
 def _keeps_its_axes(value: Value, rank: int, sliced: Container[Value]) -> bool:
-    """Whether ``value`` broadcasts against a result of ``rank`` axes and of one more alike."""
+    """Whether ``value`` broadcasts alike against results of ``rank`` and of ``rank`` + 1 axes."""
     if value in sliced:
         return value.type.rank == rank
     return value.type.rank is not None and value.type.rank <= rank

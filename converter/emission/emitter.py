@@ -1,4 +1,4 @@
-"""Writing TFLite ops: an emitter that names values, infers shapes, and knows the ops of the lowerings."""
+"""Emit TFLite ops: an emitter names values and infers shapes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from converter.flatbuffer.schema import DTYPE_NUMBERS
 from converter.ir import Array, DType, Names, Op, Shape, TensorType, Value, constant, dims, new_op
 
 LARGEST_ZEROS = 1024
-"""Zeros up to this number are a constant of the file, more are made when the model runs."""
+"""The most zeros that are stored as a constant; larger arrays are filled when the model runs."""
 
 
 class Emitter:
-    """Collects the ops of one graph's part; every value it makes gets a name of its own below ``scope``.
+    """Collects ops of a graph; every value that it makes gets a unique name below ``scope``.
 
     Each method appends one op and returns its result. ``into`` is the value to write, or a name for a new one.
     """
@@ -39,7 +39,7 @@ class Emitter:
         return constant(self.name(name), data)
 
     def adopt(self, value: Value) -> Value:
-        """Return a constant of another graph as one of this scope, the same however often it is asked for."""
+        """Return a constant of another graph as one of this scope, the same at every call."""
         if value not in self._adopted:
             self._adopted[value] = replace(value, name=self.name(value.name))
         return self._adopted[value]
@@ -119,7 +119,7 @@ class Emitter:
         return self.binary("MAXIMUM", x, y, name)
 
     def zeros_like(self, x: Value, name: str = "zeros") -> Value:
-        """Append a ZEROS_LIKE: zero even where ``x`` is not a number."""
+        """Append a ZEROS_LIKE: zero even where ``x`` is NaN."""
         return self.unary("ZEROS_LIKE", x, name)
 
     def less(self, x: Value, y: Value, name: str = "less") -> Value:
@@ -128,7 +128,7 @@ class Emitter:
         return self.op("LESS", [x, y], result)
 
     def select(self, condition: Value, x: Value, y: Value, name: str | Value = "select") -> Value:
-        """Append a SELECT_V2: ``x`` where the condition holds, else ``y``; NaN on the other side stays out."""
+        """Append a SELECT_V2: ``x`` where the condition holds, else ``y``; NaN in the other one has no effect."""
         result = self._into(name, x, broadcast(x, y))
         return self.op("SELECT_V2", [condition, x, y], result)
 
@@ -150,7 +150,7 @@ class Emitter:
         return self.op("CONCATENATION", operands, result, {"axis": axis})
 
     def copy(self, x: Value, into: str | Value) -> Value:
-        """Append what copies ``x`` into memory of its own: a CONCATENATION, or a RESHAPE of a scalar."""
+        """Append a copy of ``x`` into separate memory: a CONCATENATION, or a RESHAPE of a scalar."""
         if x.type.shape != ():
             result = into if isinstance(into, Value) else Value(self.name(into), x.type)
             return self.op("CONCATENATION", [x], result, {"axis": 0})
@@ -160,7 +160,7 @@ class Emitter:
     def columns(self, x: Value, start: int, stop: int, into: str | Value) -> Value:
         """Append a STRIDED_SLICE ``x[..., start:stop]``.
 
-        Unlike SLICE it keeps its result's shape known before the run, whatever the batch.
+        Unlike SLICE, its result has a statically known shape for any batch.
         """
         rank = len(dims(x))
         operands = [
@@ -190,19 +190,19 @@ class Emitter:
         return self.op("TRANSPOSE", [x, order], result)
 
     def sum(self, x: Value, axis: int, into: str | Value) -> Value:
-        """Append a SUM over one axis, which the result does not have."""
+        """Append a SUM that removes one axis."""
         return self._reduce("SUM", x, axis, into, keep=False)
 
     def reduce_max(self, x: Value, axis: int, name: str) -> Value:
-        """Append a REDUCE_MAX over one axis, which the result does not have.
+        """Append a REDUCE_MAX that removes one axis.
 
-        Microcontrollers reduce floats only: whole numbers take that way, which is exact below 2^24.
+        Microcontrollers reduce floats only: integers are cast, which is exact below 2^24.
         """
         numbers = self.cast(x, DType.FLOAT32, "numbers")
         return self.cast(self._reduce("REDUCE_MAX", numbers, axis, "largest", keep=False), x.type.dtype, name)
 
     def mean(self, x: Value, axis: int, name: str) -> Value:
-        """Append a MEAN over one axis, which the result keeps with size one."""
+        """Append a MEAN over one axis, kept with size one."""
         return self._reduce("MEAN", x, axis, name, keep=True)
 
     def _reduce(self, builtin: str, x: Value, axis: int, into: str | Value, *, keep: bool) -> Value:
@@ -216,7 +216,7 @@ class Emitter:
     # --- sequences ---------------------------------------------------------------------------------------------
 
     def gather(self, x: Value, index: Value, name: str) -> Value:
-        """Append a GATHER of one element of the first axis, which the result does not have."""
+        """Append a GATHER of one element of the first axis, which it removes."""
         result = self.value(name, x, dims(x)[1:])
         return self.op("GATHER", [x, index], result, {"axis": 0, "batchDims": 0})
 
@@ -231,7 +231,7 @@ class Emitter:
         """Append a STRIDED_SLICE ``x[:count]`` of the first axis; ``count`` is a vector of one int32."""
         if count.data is None:
             begin, end, rank = [0], count, 1
-        else:  # microcontrollers want a number for each axis
+        else:  # microcontrollers need a number for each axis
             rank = len(dims(x))
             begin = [0] * rank
             end = self.integers(int(count.data[0]), *begin[1:])
@@ -252,7 +252,7 @@ class Emitter:
         return self.op("REVERSE_SEQUENCE", [x, lengths], self._into(into, x, dims(x)), options)
 
     def cumulated(self, x: Value, axis: int, name: str) -> Value:
-        """Append a CUMSUM over one axis of what comes before each element."""
+        """Append an exclusive CUMSUM over one axis."""
         options = {"exclusive": True, "reverse": False}
         result = self.value(name, x, dims(x))
         return self.op("CUMSUM", [x, self.integer(axis)], result, options)
@@ -270,7 +270,7 @@ class Emitter:
         return self.op("CAST", [x], result, options)
 
     def expand_dims(self, x: Value, axis: int, name: str) -> Value:
-        """Append an EXPAND_DIMS, or a RESHAPE, which microcontrollers have for every type, where one will do."""
+        """Append an EXPAND_DIMS, or if possible a RESHAPE, which microcontrollers have for every type."""
         shape = list(dims(x))
         shape.insert(axis, 1)
         result = self.value(name, x, tuple(shape))
@@ -282,7 +282,7 @@ class Emitter:
     # --- shapes ------------------------------------------------------------------------------------------------
 
     def pack(self, parts: Sequence[Value], name: str, *, axis: int = 0) -> Value:
-        """Append a PACK: values of one shape side by side on a new axis."""
+        """Append a PACK of values of one shape along a new axis."""
         shape = list(dims(parts[0]))
         shape.insert(axis, len(parts))
         result = self.value(name, parts[0], tuple(shape))
@@ -313,7 +313,7 @@ class Emitter:
         return self._shapes[x]
 
     def zeros(self, sizes: Sequence[Value], shape: Shape, name: str, *, dtype: DType = DType.FLOAT32) -> Value:
-        """Return zeros of ``sizes``; a constant if ``shape``, what is known of them, is all and small."""
+        """Return zeros of ``sizes``, a constant if ``shape``, their known part, is fully known and small."""
         if None not in shape and math.prod(dim or 0 for dim in shape) <= LARGEST_ZEROS:
             return self.constant(name, np.zeros([dim or 0 for dim in shape], dtype.numpy))
         filled = self.zero(dtype)
@@ -322,7 +322,7 @@ class Emitter:
         return self.op("FILL", [wanted, filled], result)
 
     def ceil_div(self, x: Value, divisor: int, name: str) -> Value:
-        """Append what rounds ``x / divisor`` up, for int32 that are not negative."""
+        """Append ``x / divisor`` rounded up, for non-negative int32."""
         above = self.add(x, self.integer(divisor - 1))
         return self.binary("FLOOR_DIV", above, self.integer(divisor), name)
 

@@ -1,9 +1,8 @@
-"""What a step computes from its slices alone, computed for all steps at once before the loop.
+"""Move out of a step what depends on its slices alone, to compute it for all steps at once.
 
-An op whose operands are slices, constants and invariants is moved out where a leading axis of time changes
-nothing else about it (see `batching`); one that reads invariants only is moved out as it is. A FULLY_CONNECTED
-over a CONCATENATION of slices and states is split: [x, h] W^T + b is the x part, for all steps at once, plus the
-h part.
+An op whose operands are slices, constants and invariants is moved out where a leading axis of time changes nothing
+else (see `batching`); one that reads invariants only is moved out unchanged. A FULLY_CONNECTED over a
+CONCATENATION of slices and states is split: [x, h] W^T + b is the x part, for all steps at once, plus the h part.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from converter.ir import (
 class Remainder:
     """A step without what was moved out of it.
 
-    ``sequences`` and ``invariants`` say what stands outside for the values that ``ops`` and ``outputs`` still
-    read; a sequence is what the value is a slice of.
+    ``sequences`` and ``invariants`` map the values that ``ops`` and ``outputs`` still read to their counterparts
+    outside of the loop.
     """
 
     ops: tuple[Op, ...]
@@ -52,7 +51,7 @@ def hoist(
 ) -> Remainder:
     """Emit what can be moved out of ``body`` and return the rest of it.
 
-    ``sequences`` and ``invariants`` say what the inputs of the body stand for outside.
+    ``sequences`` and ``invariants`` map the inputs of the body to their counterparts outside.
     """
     mover = _Mover(body, dict(sequences), dict(invariants), emitter)
     for op in body.ops:
@@ -67,7 +66,7 @@ def hoist(
 
 
 class _Mover:
-    """The ops of one body on their way: each is moved out, split or left, in their order."""
+    """Moves out, splits or keeps each op of a body, in order."""
 
     def __init__(
         self, body: Graph, sequences: dict[Value, Value], invariants: dict[Value, Value], emitter: Emitter
@@ -80,13 +79,13 @@ class _Mover:
         self._inside = Emitter("rest", body.names())
 
     def move(self, op: Op) -> None:
-        """Move ``op`` out if that changes nothing, else leave it or what is left of it."""
+        """Move ``op`` out if that is exact, else keep it or a part of it."""
         if not isinstance(op, TfliteOp) or not is_pure(op):
             self.left.append(op)
             return
         given = [value for value in op.operands if value is not None and not value.is_constant]
         outside = [value for value in given if value in self.invariants or value in self.sequences]
-        # What reads constants only is folded by the runtimes, and as a weight stays one.
+        # The runtimes fold ops over constants; a weight must remain a constant.
         if not given or len(outside) < len(given):
             self._split_or_leave(op)
         elif all(value in self.invariants for value in given):

@@ -1,4 +1,4 @@
-"""The ops of a graph written again into another: every value under a name of its own."""
+"""Inline the ops of one graph in another, with new names for all values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from converter.ir import Op, TfliteOp, Value
 
 
 def inline(ops: Iterable[Op], known: Mapping[Value, Value], emitter: Emitter) -> dict[Value, Value]:
-    """Emit ``ops`` and return what stands for each of their values.
+    """Emit ``ops`` and return the replacement of each of their values.
 
-    ``known`` says what stands for those that are defined elsewhere. Constants appear once however often ops are
-    inlined by one emitter. Raises ValueError for an op that has not been lowered.
+    ``known`` has the replacements of values that are defined elsewhere. Constants are emitted once per emitter.
+    Raises ValueError for an op that has not been lowered.
     """
     now = dict(known)
     for op in ops:
@@ -36,5 +36,5 @@ def inline(ops: Iterable[Op], known: Mapping[Value, Value], emitter: Emitter) ->
 
 
 def resolve(value: Value, known: Mapping[Value, Value], emitter: Emitter) -> Value:
-    """Return what stands for ``value``: for a constant, itself under a name of the emitter's scope."""
+    """Return the replacement of ``value``: a constant is renamed in the emitter's scope."""
     return emitter.adopt(value) if value.is_constant and value not in known else known[value]

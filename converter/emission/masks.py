@@ -1,4 +1,4 @@
-"""Which steps of a padded sequence belong to its rows, as TFLite ops of shapes that are known before the run."""
+"""Emit masks of the steps of a padded sequence that are within its rows, with static shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converter.ir import DType, Value
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepMask:
-    """``alive`` (bool) tells the steps within the lengths; ``zeros`` and ``ones`` are of its shape."""
+    """``alive`` (bool) holds for the steps within the lengths; ``zeros`` and ``ones`` have its shape."""
 
     alive: Value
     zeros: Value
@@ -18,7 +18,7 @@ class StepMask:
 
 
 def steps_within(sequence: Value, lengths: Value, *, time_major: bool, emitter: Emitter) -> StepMask:
-    """Emit which steps of ``sequence`` are within ``lengths`` [B], int32.
+    """Emit the mask of the steps of ``sequence`` that are within ``lengths`` [B], int32.
 
     ``sequence`` is [T, B, n] if ``time_major``, else [B, T, n]; the results are [T, B, 1] or [B, T, 1]. Steps are
     counted by a CUMSUM over ones: a RANGE would be sized while the model runs.

@@ -1,4 +1,4 @@
-"""Symbolic sizes as TFLite ops."""
+"""Emit symbolic sizes as TFLite ops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from converter.ir.dimensions import Dimension, Extent
 
 
 def emit_size(size: Dimension, emitter: Emitter) -> Value:
-    """Emit ``size`` as an int32 scalar: a constant, or the product of sizes of the values that it is made of."""
+    """Emit ``size`` as an int32 scalar: a constant, or a product of sizes of values."""
     if isinstance(size, int):
         return emitter.integer(size)
     extents = sorted(size.extents, key=lambda power: (power[0].value.name, power[0].axis or 0))

@@ -1,4 +1,4 @@
-"""A program of TFLite ops to the bytes of a ``.tflite``: equal programs give equal bytes."""
+"""Write a program of TFLite ops as the bytes of a ``.tflite``: equal programs give equal bytes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build_model(program: Program, *, metadata: Mapping[str, bytes] | None = None
 
 
 class _Tables:
-    """The model-wide tables that grow while graphs are written: op codes and buffers, each entry once."""
+    """The model-wide tables of op codes and buffers, which grow while graphs are written; entries are unique."""
 
     def __init__(self) -> None:
         self.codes: list[Any] = []
@@ -90,7 +90,7 @@ def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables) -> Any
     subgraph.name = graph.name
     subgraph.tensors = [_tensor(value, tables) for value in numbering]
     subgraph.inputs = [numbering[value] for value in graph.inputs]
-    # A tensor that two signature entries share is listed once: the interpreter knows outputs by tensor.
+    # A tensor that two signature entries share is listed once: the interpreter identifies outputs by tensor.
     subgraph.outputs = [numbering[value] for value in dict.fromkeys(graph.outputs)]
     subgraph.operators = []
     for op in graph.ops:

@@ -1,4 +1,4 @@
-"""The single import of the TFLite schema (object API): every other module asks this one.
+"""The only import of the TFLite schema (object API); every other module uses this one.
 
 ``ai_edge_litert.schema_py_generated`` is plain Python: it loads neither TensorFlow nor a native library.
 """

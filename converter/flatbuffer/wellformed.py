@@ -1,4 +1,4 @@
-"""Whether a file's ops are what the schema says: nothing that reads a program later need ask again."""
+"""Check that the ops of a file follow the schema, so that no later stage has to."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _INTEGERS = frozenset({DType.INT32, DType.INT64})
 
 
 def check_wellformed(program: Program, *, source: str) -> Program:
-    """Return ``program``, of TFLite ops only, if each of them is complete and fits what it refers to.
+    """Return ``program``, which has TFLite ops only, if all of them are well-formed.
 
-    Raises SourceError, naming ``source`` and the first op that does not, and what was expected of it.
+    Raises SourceError with ``source``, the first malformed op, and what was expected of it.
     """
     fault = next(_faults(program), None)
     if fault is not None:
@@ -41,7 +41,7 @@ def check_wellformed(program: Program, *, source: str) -> Program:
 
 
 def _faults(program: Program) -> Iterator[str]:
-    """Yield what is wrong; later checks rely on earlier ones."""
+    """Yield the faults of a program; later checks rely on earlier ones."""
     for graph in program.graphs:
         if len(set(graph.inputs)) < len(graph.inputs):
             yield f"graph {graph.name!r} lists an input twice"
@@ -99,7 +99,7 @@ def _option_faults(op: TfliteOp) -> Iterator[str]:
 def _needs_options(op: TfliteOp, expected: str) -> bool:
     if op.builtin == "RESHAPE":
         return len(op.operands) < 2
-    # TFLiteConverter leaves out those of a CAST, whose types the tensors say, and tables without fields.
+    # TFLiteConverter omits the options of CAST, whose types the tensors have, and tables without fields.
     return op.builtin != "CAST" and bool(vars(getattr(schema, f"{expected}T")()))
 
 
@@ -145,7 +145,7 @@ def _list(types: Sequence[DType | None]) -> str:
 
 
 def _cycles(program: Program) -> Iterator[str]:
-    """Yield the graphs that run themselves, directly or by way of others."""
+    """Yield the graphs that call themselves, directly or through others."""
     runs = [{number for op in _tflite_ops(graph) for number in attributes.graphs(op)} for graph in program.graphs]
     pending = set(range(len(runs)))
     while pending:

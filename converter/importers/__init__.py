@@ -1,1 +1,1 @@
-"""Sources to programs: one module per kind of source. Only here does the compiler touch TensorFlow."""
+"""Import sources as programs: one module per kind of source. Only this package of the compiler uses TensorFlow."""

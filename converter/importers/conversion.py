@@ -1,4 +1,4 @@
-"""TFLiteConverter, and what its words mean for the user."""
+"""Run TFLiteConverter, and explain its errors to the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from converter.errors import ConversionError
 
 
 def convert_with(converter: Any, name: str, *, keep_lists: bool) -> bytes:
-    """Return what a ``tf.lite.TFLiteConverter`` makes of the model ``name``, with CUSTOM ops for what it cannot.
+    """Return the model ``name`` as converted by a ``tf.lite.TFLiteConverter``, with CUSTOM ops where it has none.
 
     With ``keep_lists``, TensorFlow's lists of tensors stay as CUSTOM ops, so that their loops can be read.
     Raises ConversionError if it cannot convert the model.
@@ -28,7 +28,7 @@ _FAILURE = re.compile(r"error: (?:loc\(.*\): )?(.*)")
 
 
 def _explained(message: str, name: str) -> ConversionError:
-    """Return what TFLiteConverter's words mean for the user: they are about its own inner steps."""
+    """Return TFLiteConverter's error in terms of the user's model."""
     failures = dict.fromkeys(_FAILURE.findall(message)) or message.splitlines()[:1]
     reasons = "\n    ".join(list(failures)[:5])
     return ConversionError(f"{name}: TFLiteConverter cannot convert the ops around the recurrences: {reasons}")

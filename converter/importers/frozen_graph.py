@@ -19,7 +19,7 @@ from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Program, Shape, Signature
 
 _SHOWN = 12
-"""Nodes that a message names at most: the last ones, near the ends of the graph."""
+"""The most nodes that a message names: the last ones, near the outputs of the graph."""
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 _NO_OUTPUTS = frozenset({"Assert", "Const", "NoOp", *_PLACEHOLDERS})
@@ -27,10 +27,10 @@ _NO_OUTPUTS = frozenset({"Assert", "Const", "NoOp", *_PLACEHOLDERS})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphFunction:
-    """A graph with the nodes that are its inputs and outputs, called by their names.
+    """A graph with the names of the nodes that are its inputs and outputs.
 
-    ``graph`` is as it was read; ``constants`` stand for some of its placeholders, and ``input_shapes`` are the
-    shapes of others, each with None where the size is known only when the model runs.
+    ``graph`` is as it was read; ``constants`` replace some of its placeholders, and ``input_shapes`` are the
+    shapes of others, None where a size is known only when the model runs.
     """
 
     name: str
@@ -57,12 +57,12 @@ class GraphFunction:
         return {name: np.asarray(result) for name, result in zip(self.output_names, results, strict=True)}
 
     def to_program(self, *, keep_lists: bool = True) -> Program:
-        """Return the program that TFLiteConverter makes of the graph; see `to_tflite` for what it raises."""
+        """Return the graph as a program, converted by TFLiteConverter. Errors as `to_tflite`."""
         signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
         return import_tflite(self.to_tflite(keep_lists=keep_lists), source=self.name, signature=signature)
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
-        """Return what TFLiteConverter makes of the graph. Raises ConversionError if it cannot."""
+        """Return the graph as converted by TFLiteConverter. Raises ConversionError if that fails."""
         import tensorflow as tf
 
         with tempfile.TemporaryDirectory(prefix="tflite-rnn-") as directory:
@@ -74,7 +74,7 @@ class GraphFunction:
             return convert_with(converter, self.name, keep_lists=keep_lists)
 
     def _prepared(self) -> Any:
-        """Return the graph with constants for some placeholders, and shapes for others."""
+        """Return the graph with some placeholders replaced by constants, and shapes set on others."""
         import tensorflow as tf
 
         graph = tf.compat.v1.GraphDef()
@@ -101,12 +101,12 @@ def load_frozen_graph(
 
     Args:
         path: the file.
-        inputs: names of the nodes that are its inputs; the placeholders that its outputs need if not given.
-        outputs: names of the nodes that are its outputs; the one node that nothing reads if not given.
-        input_shapes: the shape of an input, None where a size is unknown; as in the graph if not given.
+        inputs: names of the nodes that are its inputs; by default the placeholders that its outputs need.
+        outputs: names of the nodes that are its outputs; by default the only node without readers.
+        input_shapes: shapes of inputs by name, None where a size is unknown; by default as in the graph.
         constants: numbers for placeholders that are to be constants.
 
-    Raises SourceError if the file holds no frozen graph, or a name is not in it, or outputs cannot be told.
+    Raises SourceError if the file is not a frozen graph, a name is not in it, or the outputs are ambiguous.
     """
     graph = _read(path)
     nodes = {node.name: node for node in graph.node}
@@ -158,7 +158,7 @@ def _is_candidate(node: Any, what: str) -> bool:
 
 
 def _only_output(path: Path, graph: Any) -> tuple[str, ...]:
-    """Return the only node whose value nothing reads."""
+    """Return the only node without readers."""
     read = {_read_node(name) for node in graph.node for name in node.input}
     ends = [node.name for node in graph.node if node.name not in read and node.op not in _NO_OUTPUTS]
     if len(ends) == 1:
@@ -228,12 +228,12 @@ def _make_constant(node: Any, number: Array) -> None:
 
 
 def _node_name(name: str) -> str:
-    """Return the name of the node whose first result is called ``name`` by the user."""
+    """Return the name of the node whose first result the user calls ``name``."""
     return name.removesuffix(":0")
 
 
 def _read_node(name: str) -> str:
-    """Return the name of the node that an input of a node is of."""
+    """Return the name of the node that an input of a node refers to."""
     return re.sub(r":\d+$", "", name.removeprefix("^"))
 
 

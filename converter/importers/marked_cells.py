@@ -1,4 +1,4 @@
-"""The leaf cells of `converter.marker` with their weights, as cells of the IR: gate by gate, rows for units."""
+"""Build cells of the IR from leaf cells of `converter.marker` and their weights, one matrix per gate."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Weights: TypeAlias = Mapping[str, Array]
 
 
 def knows(leaf: CellSpec) -> bool:
-    """Tell whether this version knows the kind of a leaf cell."""
+    """Return whether this version knows the kind of a leaf cell."""
     return leaf.kind in _BUILDERS
 
 
 def build_cell(leaf: CellSpec, weights: Weights) -> Cell:
-    """Return a leaf cell of a known kind with its weights. ValueError for an option that the IR does not have."""
+    """Return a leaf cell of a known kind with its weights. Raises ValueError for an option that the IR lacks."""
     return _BUILDERS[leaf.kind](leaf, weights)
 
 
@@ -106,14 +106,14 @@ def _keras_gru(leaf: CellSpec, weights: Weights) -> Cell:
         return GruCell(z, r, h, None, *activations)
     of_input, of_state = np.zeros((2, 3 * units), np.float32) if bias is None else bias
     remembered = of_state[2 * units :]
-    # The biases of z and r are added to one sum; that of h is not, its product being reset.
+    # The two biases of z and of r are added up; those of h are not, because the product with h is reset.
     joined = of_input + np.concatenate([of_state[: 2 * units], np.zeros_like(remembered)])
     z, r, h = _keras_gates(weights, joined, 3)
     return GruCell(z, r, h, remembered, *activations)
 
 
 def _lstm_cell(leaf: CellSpec, weights: Weights, gates: Mapping[str, Gate], projection: Array | None) -> LstmCell:
-    """Return the LSTM cell of these gates; attributes that its kind does not have stand for nothing."""
+    """Return the LSTM cell of these gates; attributes that its kind lacks have no effect."""
     options = dict(leaf.attributes)
     return LstmCell(
         input_gate=gates.get("input"),

@@ -11,7 +11,7 @@ from converter.importers.tf_function import FlatFunction, flatten_function
 
 
 def load_function(directory: Path, *, signature_key: str | None = None) -> FlatFunction:
-    """Return the function of a SavedModel's signature, ``serving_default`` or its only one if not told.
+    """Return the function of a SavedModel's signature, by default ``serving_default`` or the only one.
 
     Raises SourceError if it cannot be loaded, or has no such signature.
     """

@@ -1,4 +1,4 @@
-"""What every kind of model to convert offers the compiler, and how its kind is told."""
+"""The interface of all sources, and how the format of a file is detected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _HEAD = 1 << 12
 
 SIGNATURE_KEY = "serving_default"
-"""The key of the signature under which a converted model is called."""
+"""The key of the signature of a converted model."""
 
 SAVED_MODEL = "saved_model"
 FROZEN_GRAPH = "frozen_graph"
@@ -32,7 +32,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -44,27 +44,28 @@ class Source(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report tells of it: something that the file does differently, or leaves to the caller."""
+        """Notes for the report: what the file does differently, or leaves to the caller."""
 
     def to_program(self, *, keep_lists: bool = True) -> Program:
-        """Return the model as a program, its inputs and outputs called by ``input_names`` and ``output_names``.
+        """Return the model as a program with ``input_names`` and ``output_names``.
 
-        A source that takes TFLiteConverter's road has it lower lists of tensors unless ``keep_lists``; any other
-        source ignores ``keep_lists``. Raises ConversionError or SourceError.
+        A source that uses TFLiteConverter has it lower lists of tensors unless ``keep_lists``; other sources
+        ignore it. Raises ConversionError or SourceError.
         """
 
 
 class RunnableSource(Source, Protocol):
-    """A model to convert that can also run as it was: the float reference of what is made of it."""
+    """A model to convert that can also run unconverted, as the float reference of the converted model."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the original: arrays by input name to arrays by output name."""
 
 
 def format_of(path: Path) -> str:
-    """Return the format of what is at ``path``: ``saved_model``, ``frozen_graph``, ``tflite`` or ``keras``.
+    """Return the format of ``path``: ``saved_model``, ``frozen_graph``, ``tflite`` or
+    ``keras``.
 
-    Raises SourceError, saying what is there, if it is none of them.
+    Raises SourceError, naming what was found, if it is none of them.
     """
     check_readable(path)
     if path.is_dir():
@@ -81,7 +82,7 @@ def format_of(path: Path) -> str:
 
 
 def _content(path: Path) -> str:
-    """Return the format of a file, or words for what it is instead."""
+    """Return the format of a file, or a description if it is of no known format."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

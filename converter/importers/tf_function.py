@@ -1,4 +1,4 @@
-"""TensorFlow functions: a flat, named view of one, and its way through TFLiteConverter.
+"""Import TensorFlow functions, by a flat view with named inputs and outputs, through TFLiteConverter.
 
 The marker of a recurrence survives TFLiteConverter only on the SavedModel route, and only if inputs and outputs
 are flat. So a function is wrapped into one with flat, named tensors; the wrapper is saved to a temporary
@@ -38,11 +38,11 @@ class FlatFunction:
     output_names: tuple[str, ...]
     keepalive: Any = None
     marked: Any = None
-    """What is converted, if not ``concrete``: the same function with its recurrences marked."""
+    """The function to convert if not ``concrete``: the same one with marked recurrences."""
     notes: tuple[str, ...] = ()
-    """What the user should know of how the source was read."""
+    """Notes for the user on how the source was read."""
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
-    """Shapes of inputs that are more exact than those of ``concrete``; see `with_shapes`."""
+    """Shapes of inputs with more known dimensions than those of ``concrete``; see `with_shapes`."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -55,9 +55,9 @@ class FlatFunction:
         return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
 
     def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> FlatFunction:
-        """Return the function with more exact shapes of the inputs that are named in ``shapes``.
+        """Return the function with the ``shapes`` of inputs, which may fix unknown dimensions.
 
-        Raises SourceError for a name that is no input, and for a shape that contradicts the function's own.
+        Raises SourceError for a name that is not an input, and for an incompatible shape.
         """
         known = dict(zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True))
         for name, shape in shapes.items():
@@ -74,7 +74,7 @@ class FlatFunction:
         import tensorflow as tf
 
         given = iter(tensors)
-        # An argument without any tensor has its value from the function's own signature.
+        # The value of an argument without tensors comes from the function's signature.
         args, kwargs = concrete.structured_input_signature
         args = [arg for arg in args if _specs(arg)]
         kwargs = {name: arg for name, arg in kwargs.items() if _specs(arg)}
@@ -86,12 +86,12 @@ class FlatFunction:
         return dict(zip(self.output_names, (leaf for _, leaf in results), strict=True))
 
     def to_program(self, *, keep_lists: bool = True) -> Program:
-        """Return the program that TFLiteConverter makes of the function; see `to_tflite` for what it raises."""
+        """Return the function as a program, converted by TFLiteConverter. Errors as `to_tflite`."""
         signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
         return import_tflite(self.to_tflite(keep_lists=keep_lists), source=self.name, signature=signature)
 
     def to_tflite(self, *, keep_lists: bool = True) -> bytes:
-        """Return what TFLiteConverter makes of the function: marked ops are CUSTOM ops in it.
+        """Return the function as converted by TFLiteConverter, with marked ops as CUSTOM ops.
 
         Raises ConversionError if TFLiteConverter cannot convert the ops around the recurrences, SourceError if
         the function uses something that cannot be saved.
@@ -139,7 +139,7 @@ class FlatFunction:
 def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
     """Return the flat view of a ``tf.function`` with an input signature, or of a concrete function.
 
-    ``keepalive`` is held as long as the view: a loaded SavedModel, whose variables would be freed otherwise.
+    ``keepalive`` is kept alive with the view: a loaded SavedModel, whose variables would be freed otherwise.
     Raises SourceError if the function has no fixed signature, no outputs, or names that collide.
     """
     name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))

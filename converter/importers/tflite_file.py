@@ -1,4 +1,4 @@
-"""Files that TFLiteConverter made before: they are converted again, with their loops raised."""
+"""Import ``.tflite`` files that exist already, to convert them again with their loops raised."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TfliteFile:
     types: tuple[TensorType, ...] = ()
     """The types of its inputs."""
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
-    """Shapes of inputs that are more exact than those in the file; see `with_shapes`."""
+    """Shapes of inputs with more known dimensions than in the file; see `with_shapes`."""
 
     def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> TfliteFile:
-        """Return the file with more exact shapes of the inputs that are named in ``shapes``.
+        """Return the file with the ``shapes`` of inputs, which may fix unknown dimensions.
 
         Raises SourceError for a name that is not an input, and for a size that was fixed when the file was made.
         """
@@ -58,7 +58,7 @@ class TfliteFile:
                 )
 
     def to_program(self, *, keep_lists: bool = True) -> Program:
-        """Return the program in the file: what became of its lists was decided when it was made."""
+        """Return the program in the file; its lists were lowered or kept when it was made."""
         del keep_lists
         signature = Signature(SIGNATURE_KEY, self.input_names, self.output_names)
         program = import_tflite(self.data, source=self.name, signature=signature)
@@ -66,7 +66,7 @@ class TfliteFile:
 
 
 def _with_inputs(program: Program, shapes: Mapping[str, Shape]) -> Program:
-    """Return ``program`` with inputs of the given shapes in place of those of the same names."""
+    """Return ``program`` with the inputs of these names replaced."""
     names, main = program.signature.inputs, program.main
     new = {
         value: _reshaped(value, shapes[name])
@@ -84,7 +84,10 @@ def _reshaped(value: Value, shape: Shape) -> Value:
 
 
 def load_tflite(model: str | os.PathLike[str] | bytes) -> TfliteFile:
-    """Return the model in a ``.tflite``, by its path or bytes. Raises SourceError if it is damaged or no model."""
+    """Return the model in a ``.tflite``, by its path or bytes.
+
+    Raises SourceError if it is damaged or not a model.
+    """
     if isinstance(model, bytes):
         name, data = "the .tflite", model
     else:

@@ -1,8 +1,8 @@
-"""A TFLite flatbuffer, fresh from TFLiteConverter, to a program: marked ops become recurrences.
+"""Import a TFLite flatbuffer as a program, with marked ops as recurrences.
 
 A marked op (see `converter.marker`) may hold a stack of cells. It becomes one recurrence per leaf cell, each fed
 the outputs of the one before, and one ADD per residual connection. With lengths this is exact, because a finished
-row's state is kept and its output is zero whatever the padding says; only a sum that is the output of the whole
+row's state is kept and its output is zero, whatever the padding holds; only a sum that is the output of the whole
 marked op must be zeroed where its rows have ended, the others are padding to the recurrences after them.
 """
 
@@ -45,7 +45,7 @@ def import_tflite(data: bytes, *, source: str, signature: Signature | None = Non
 
     ``signature`` names inputs and outputs, in their order, where the file itself does not.
 
-    Raises SourceError if the bytes are no model, ConversionError if a marked op cannot be expressed: a weight
+    Raises SourceError if the bytes are not a model, ConversionError if a marked op cannot be expressed: a weight
     that is not a constant, a floating-point type other than float32, an option the IR does not know.
     """
     program = check_wellformed(read_model(data, source=source), source=source)
@@ -59,7 +59,7 @@ def import_tflite(data: bytes, *, source: str, signature: Signature | None = Non
 
 
 def name_boundary(program: Program) -> Program:
-    """Return the program with the tensors of its main graph's boundary called by their signature names."""
+    """Return the program with the inputs and outputs of its main graph renamed as in its signature."""
     signature, main = program.signature, program.main
     wanted: dict[Value, str] = {}
     for name, value in (
@@ -131,7 +131,7 @@ def _unpacked(op: TfliteOp, source: str) -> tuple[marker.RecurrenceSpec, marker.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Marked:
-    """A marked op while it is taken apart; states and weights are taken in the order of the leaf cells."""
+    """A marked op while it is expanded; states and weights are consumed in the order of the leaf cells."""
 
     source: str
     names: Names

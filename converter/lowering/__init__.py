@@ -1,4 +1,4 @@
-"""Recurrences to TFLite ops, each in the form that was chosen for it."""
+"""Lower recurrences to TFLite ops, each as it was chosen."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from converter.lowering.unrolled import emit_unrolled
 
 
 def lower(program: Program) -> Program:
-    """Return ``program`` with every recurrence and scan as TFLite ops; the graphs of loops come after the others.
+    """Return ``program`` with every recurrence and scan as TFLite ops; graphs of loops are added at the end.
 
     Raises InvalidProgramError if no lowering has been chosen for one of them.
     """
@@ -88,7 +88,7 @@ def _lower_scan(
 
 
 def _emitter(op: Recurrence | Scan, names: Names) -> Emitter:
-    # Steps that are written out would each bring their own copy of the weights.
+    # Unrolled steps would each have a copy of the weights.
     return (SharingEmitter if op.lowering is Lowering.UNROLLED else Emitter)(op.name, names)
 
 

@@ -25,7 +25,7 @@ from converter.lowering.lengths import emit_final_state, mask_inputs, mask_lstm,
 
 
 def lower_bidirectional(op: Bidirectional, names: Names) -> list[Op]:
-    """Return the ops that compute ``op``; their results are ``op``'s own.
+    """Return the ops that compute the results of ``op``.
 
     ``names`` holds the names in use and receives the new ones. Raises InvalidProgramError for cells, or lengths,
     that no bidirectional op computes.
@@ -40,7 +40,7 @@ def lower_bidirectional(op: Bidirectional, names: Names) -> list[Op]:
     masked = mask_inputs(lengths, emitter)
     forward = mask_lstm(op.forward, op.forward.cell, masked, emitter)
     backward = mask_lstm(op.backward, op.backward.cell, masked, emitter)
-    # Its last step is the first of each row: the state tensors hold what is wanted.
+    # Its last step is the first of each row: the state tensors hold the final state.
     _emit(forward, replace(backward, final_state=op.backward.final_state), emitter)
     emit_final_state(forward, lengths, emitter)
     return emitter.ops
@@ -109,5 +109,5 @@ def _append(
     options: Mapping[str, object],
     emitter: Emitter,
 ) -> None:
-    """Append the op. Its two outputs stay apart: merged, the kernel is wrong for batch-major batches."""
+    """Append the op. Its two outputs are not merged: the kernel would be wrong for batch-major sequences."""
     emitter.ops.append(new_op(builtin, operands, results, {**options, "mergeOutputs": False}))

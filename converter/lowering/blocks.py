@@ -1,4 +1,4 @@
-"""How large the blocks of outputs are that nested loops carry: decided here, before anything is emitted."""
+"""Plan the sizes of the blocks of outputs that nested loops carry, before anything is emitted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGE = 100
 class BlockPlan:
     """The numbers of outputs that the loops of one nest carry, from the innermost to the outermost.
 
-    Each size is a whole number of the one before, and the last is at least ``time``, the number of time steps.
+    Each size is a multiple of the one before, and the last is at least ``time``, the number of time steps.
     Blocks are of even sizes, so that few of them go beyond the end. Where ``time`` is known only when the model
     runs, so are all sizes but the first: they are None.
     """

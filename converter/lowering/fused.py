@@ -1,9 +1,9 @@
 """Recurrences as the fused ops UNIDIRECTIONAL_SEQUENCE_LSTM and UNIDIRECTIONAL_SEQUENCE_RNN.
 
-The fused ops keep their state in variable tensors that survive an invoke. So every state is written anew before
-the fused op, by an op whose result *is* the state tensor. Its last hop is a CONCATENATION of one operand: the
-runtimes run that op never in place (an in-place writer would leave the state tensor without memory), and it reads
-a value that depends on x (a constant would be folded away after the first invoke).
+The fused ops keep their state in variable tensors that survive an invoke. So every state is written before the
+fused op, by an op whose result *is* the state tensor. This writer is a CONCATENATION of one operand: the runtimes
+never run that op in place (an in-place writer would leave the state tensor without memory), and it reads a value
+that depends on x (a constant would be folded away after the first invoke).
 
 A final state is read back together with something of the outputs: the runtimes do not see that the fused op writes
 its state tensors, and would move a reader that depends on nothing else before it. What x and the outputs lend to
@@ -35,11 +35,11 @@ ACTIVATIONS: Mapping[Activation, str] = {
     Activation.RELU6: "RELU6",
     Activation.TANH: "TANH",
 }
-"""What the schema calls the activations that the fused ops have."""
+"""The schema's names of the activations that the fused ops have."""
 
 
 def lower_fused(op: Recurrence, names: Names) -> list[Op]:
-    """Return the ops that compute ``op`` with one fused op; their results are ``op``'s own.
+    """Return the ops that compute the results of ``op`` with one fused op.
 
     ``names`` holds the names in use and receives the new ones. Raises InvalidProgramError if no fused op computes
     the cell.
@@ -91,13 +91,13 @@ def write_states(op: Recurrence, emitter: Emitter) -> list[Value]:
 
 
 def _zero_rows(op: Recurrence, emitter: Emitter) -> Value:
-    """Emit a zero per row of the batch [B, 1] that depends on x, so that it is computed at every invoke."""
+    """Emit one zero per row [B, 1] that depends on x, so that it is computed at every invoke."""
     rows = _sum_over_time(op, op.x, "rows", emitter)
     return emitter.zeros_like(emitter.columns(rows, 0, 1, "row"), "zero_rows")
 
 
 def _sum_over_time(op: Recurrence, sequence: Value, name: str, emitter: Emitter) -> Value:
-    """Emit a value per row of the batch [B, n] that depends on a sequence, even on one of no steps."""
+    """Emit one value per row [B, n] that depends on a sequence, which may have no steps."""
     return emitter.sum(sequence, op.time_axis, name)
 
 
@@ -170,7 +170,7 @@ def _emit_rnn(op: Recurrence, cell: RnnCell, states: list[Value], emitter: Emitt
 
 
 def read_states(op: Recurrence, states: list[Value], emitter: Emitter) -> None:
-    """Emit the readers of the final states: beside the outputs, so that they run after the fused op."""
+    """Emit the readers of the final states, which depend on the outputs to run after the fused op."""
     outputs = _sum_over_time(op, op.output, "outputs_of_row", emitter)
     together = emitter.concatenation([*states, outputs], 1, "final_states")
     start = 0

@@ -1,4 +1,4 @@
-"""sequence_length beside a fused op, which has none: exact, with shapes that are known before the run.
+"""sequence_length for fused ops, which have no such operand: exact, with static shapes.
 
 LSTM: one more input column, 1 where a row has ended and 0 before, with weights that shut the input and the output
 gate and open the forget gate for good. Past its end a row's c does not change by a bit and its output is exactly
@@ -26,7 +26,7 @@ _COLUMN: Mapping[str, float] = {"input_gate": -SHUT, "forget_gate": SHUT, "cell_
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lengths:
-    """What is known of the lengths of a recurrence: ``alive`` (bool, [T, B, 1] or [B, T, 1]) and ``steps`` [B].
+    """The masks of a recurrence with lengths: ``alive`` (bool, [T, B, 1] or [B, T, 1]) and ``steps`` [B].
 
     ``ended`` is the mask column: 1.0 where a row has ended, else 0.0, of the shape of ``alive``.
     """
@@ -38,7 +38,7 @@ class Lengths:
 
 
 def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
-    """Emit which steps of which rows are within ``lengths`` [B], int32."""
+    """Emit the masks of ``lengths`` [B], int32."""
     within = steps_within(op.x, lengths, time_major=op.time_major, emitter=emitter)
     time = emitter.dimension(op.x, op.time_axis)
     steps = emitter.minimum(lengths, time, "steps")
@@ -47,17 +47,17 @@ def measure(op: Recurrence, lengths: Value, emitter: Emitter) -> Lengths:
 
 
 def mask_inputs(lengths: Lengths, emitter: Emitter) -> Value:
-    """Emit the inputs with the mask column beside them, and zeros past the end of each row."""
+    """Emit the inputs with the mask column appended, and zeros past the end of each row."""
     x = lengths.op.x
     clean = emitter.select(lengths.alive, x, emitter.zeros_like(x, "blank"), "clean_inputs")
     return emitter.concatenation([clean, lengths.ended], len(dims(clean)) - 1, "masked_inputs")
 
 
 def mask_lstm(op: Recurrence, cell: LstmCell, masked: Value, emitter: Emitter) -> Recurrence:
-    """Return an LSTM recurrence over `mask_inputs` without lengths that stands still where rows have ended.
+    """Return an LSTM recurrence over `mask_inputs` without lengths that keeps its state where rows have ended.
 
-    Its outputs are those of the original, and so is its final c for every row that has a step: a c that was given
-    from outside may still be clipped where there is none.
+    Its outputs are those of the original, and so is its final c for every row with a step; a given initial c of a
+    row without steps may still be clipped.
     """
     return replace(
         op,
@@ -69,7 +69,7 @@ def mask_lstm(op: Recurrence, cell: LstmCell, masked: Value, emitter: Emitter) -
 
 
 def unmasked(op: Recurrence, emitter: Emitter) -> Recurrence:
-    """Return ``op`` without lengths, with results of its own: what rows give past their end is still in them."""
+    """Return ``op`` without lengths and with new results, which still have values past the end of rows."""
     return replace(
         op,
         sequence_length=None,
@@ -84,7 +84,7 @@ def emit_masked_output(raw: Value, lengths: Lengths, emitter: Emitter) -> None:
 
 
 def emit_final_state(masked: Recurrence, lengths: Lengths, emitter: Emitter) -> None:
-    """Emit the final state: each row's last output, c as it stood still; the initial state if it has no step."""
+    """Emit the final state: each row's last output, and c; the initial state for a row without steps."""
     op = lengths.op
     has_steps = emitter.less(emitter.integer(0), lengths.steps, "has_steps")
     stepped = emitter.expand_dims(has_steps, 1, "rows_with_steps")

@@ -1,4 +1,4 @@
-"""Loops of builtin ops: whatever no fused op computes, step by step.
+"""Lower recurrences and scans to loops of builtin ops.
 
 The runtimes copy every carried tensor that changes at each iteration, so a loop that carried all outputs would
 cost more per step the longer the sequence is. The steps therefore run in a WHILE that carries a small block of
@@ -6,7 +6,8 @@ outputs, inside a WHILE that writes such blocks into a larger one, inside a WHIL
 sequence; `BlockPlan` says how many of them there are, and of which sizes. What does not change (the projected
 inputs, the lengths) passes through all loops as the same tensor, which is not copied.
 
-Nothing here is a state tensor: state is carried, so every invoke starts anew, and dynamic shapes are harmless.
+There are no state tensors: the state is carried, so every invoke starts from the initial state, and dynamic shapes
+are harmless.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """Time steps to be run one after another, however that is done.
+    """Time steps to be run one after another, in any form.
 
     ``time`` is how many elements each output has and ``end`` how many steps are run, the other elements being
     zero: both are int32 scalars. ``kept`` is what every step reads and none changes. If ``ends_itself``, steps
@@ -68,7 +69,7 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Carried:
-    """What a WHILE carries from one iteration to the next.
+    """The values that a WHILE carries from one iteration to the next.
 
     It runs the time steps from ``t`` to ``end``, int32 scalars. ``kept`` is read and never changed. ``outputs``
     are filled from the time step ``first`` on, None for 0: a block of each output, or the whole of it. ``inner``
@@ -90,7 +91,7 @@ class Carried:
         return (self.t, self.end, *self.kept, *self.states, *inner, *self.outputs, *first)
 
     def names(self) -> tuple[str, ...]:
-        """Return what `values` are called inside the loop."""
+        """Return the names of `values` inside the loop."""
         kept = (value.name.rpartition("/")[2] or "kept" for value in self.kept)
         states = (f"state_{index}" for index in range(len(self.states)))
         inner = (
@@ -139,7 +140,7 @@ def emit_loop(loop: Loop, emitter: Emitter, add_graph: AddGraph) -> None:
         nest.emit_while(emitter, start, finals=loop.finals, outputs=wholes)
         return
     after = nest.emit_while(emitter, start, finals=loop.finals)
-    # A computed count would make the outputs dynamic even where all shapes are known.
+    # A computed count would make the outputs dynamic even if all shapes are known.
     count = emitter.pack([loop.time], "time") if plan.time is None else emitter.integers(plan.time)
     for padded, output in zip(after.outputs, loop.outputs, strict=True):
         emitter.first(padded, count, output.into)
@@ -160,7 +161,7 @@ class _Nest:
         return replace(at, t=after, states=tuple(states), outputs=_written(emitter, at, rows))
 
     def _run_block(self, emitter: Emitter, at: Carried) -> Carried:
-        """Emit the loop directly inside, from empty blocks, and what puts its blocks in their places."""
+        """Emit the next inner loop, from empty blocks, and the ops that store its blocks."""
         *deeper, blocks = at.inner
         beyond = emitter.add(at.t, blocks.size, "beyond")
         end = emitter.minimum(beyond, at.end, "block_end")
@@ -176,7 +177,7 @@ class _Nest:
         finals: tuple[Value, ...] | None = None,
         outputs: tuple[Value, ...] | None = None,
     ) -> Carried:
-        """Emit a WHILE that runs as long as t < end, and return what it carries afterwards.
+        """Emit a WHILE that runs while t < end, and return what it carries afterwards.
 
         ``finals`` and ``outputs`` receive the states and the outputs; None for new values.
         """
@@ -222,10 +223,10 @@ def _written(emitter: Emitter, at: Carried, parts: Sequence[Value]) -> tuple[Val
 
 
 def _settled(emitter: Emitter, at: Carried, after: Carried) -> list[Value]:
-    """Return what a body hands on, each entry a tensor of its own.
+    """Return the outputs of a body, each a separate tensor.
 
-    The runtimes copy results to the next iteration's inputs one after another: an input that is handed on in
-    another place may have been overwritten by then. And a tensor is listed only once among a graph's outputs.
+    The runtimes copy results to the next iteration's inputs one after another: an input that is returned at
+    another position may already be overwritten. And a graph lists each output tensor only once.
     """
     inputs, seen = set(at.values()), set[Value]()
     outputs = []

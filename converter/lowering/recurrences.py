@@ -1,4 +1,4 @@
-"""A recurrence as steps: what depends on x alone is one FULLY_CONNECTED for all steps, before them."""
+"""Lower a recurrence to steps: one FULLY_CONNECTED computes what depends on x alone for all steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from converter.lowering.steps import emit_step, input_projection
 def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | None) -> Loop:
     """Emit what all steps of ``op`` share, and return its steps.
 
-    ``output`` [T, B, n] receives the outputs by time; None if nobody reads them.
+    ``output`` [T, B, n] receives the outputs by time; None if they are not read.
     """
     projection = input_projection(op.cell)
-    # Before the product: the inputs are fewer numbers than all gates.
+    # Before the product: the inputs are smaller than all gates.
     x = op.x if op.time_major else emitter.transpose(op.x, "inputs_by_time")
     xs = emitter.fully_connected(x, projection.kernel, projection.bias, "projected_inputs")
     time, batch = emitter.dimension(xs, 0), emitter.dimension(xs, 1)
@@ -71,7 +71,7 @@ def steps_of_recurrence(op: Recurrence, emitter: Emitter, *, output: Value | Non
 
 
 def _alive(emitter: Emitter, op: Recurrence, t: Value, limit: Value) -> Value:
-    """Emit which rows take the time step: bool [B, 1]. ``limit`` is the lengths [B], or the mask [T, B, 1]."""
+    """Emit which rows run the time step: bool [B, 1]. ``limit`` is the lengths [B], or the mask [T, B, 1]."""
     if op.mask is not None:
         return emitter.gather(limit, t, "alive")
     return emitter.expand_dims(emitter.less(t, limit, "alive"), 1, "alive_rows")
@@ -81,5 +81,5 @@ def _initial_state(emitter: Emitter, given: Value | None, batch: Value, shape: t
     if given is not None and not given.is_constant:
         return given
     zeros = emitter.zeros([batch, emitter.integer(shape[1])], shape, "zero_state")
-    # A constant may have one row for every row of the batch.
+    # A constant may have a single row for the whole batch.
     return zeros if given is None else emitter.add(zeros, given, "initial_state")

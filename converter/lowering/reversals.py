@@ -1,4 +1,4 @@
-"""Recurrences that go backwards, as recurrences that read reversed sequences forwards."""
+"""Replace recurrences that go backwards by recurrences over reversed sequences."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from converter.ir import Names, Op, Recurrence, Value
 
 
 def spell_reversals(ops: Iterable[Op], names: Names) -> Iterator[Op]:
-    """Yield ``ops`` without recurrences that go backwards: each reads its x reversed, and its mask, too.
+    """Yield ``ops`` without recurrences that go backwards: these read their x, and their mask, reversed.
 
-    What is reversed already, by another op or for another recurrence, is not reversed again. ``names`` are
-    those of the graph.
+    A sequence that is already reversed, by another op or for another recurrence, is not reversed again. ``names``
+    are those of the graph.
     """
     reversed_already: dict[Reversal, Value] = {}
     for op in ops:

@@ -1,4 +1,4 @@
-"""A scan as steps: what its body computes from slices alone is taken out of it, the rest is a step."""
+"""Lower a scan to steps: what its body computes from slices alone is moved out of the loop."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def steps_of_scan(op: Scan, around: Dimensions, emitter: Emitter, *, read: Conta
 
 
 class _Sizes:
-    """The sizes of what a step adds to each output, as int32 scalars outside of the loop."""
+    """The sizes of the elements of each output, as int32 scalars outside of the loop."""
 
     def __init__(self, op: Scan, inside: ScanStep, rest: Remainder, around: Dimensions, emitter: Emitter) -> None:
         self._rest = rest
@@ -71,7 +71,7 @@ class _Sizes:
         self._dimensions = self._of_step(around.extended(emitter.ops))
 
     def _of_step(self, around: Dimensions) -> Dimensions:
-        """Return the sizes of a step's values in terms of those around the loop; no step changes a state's."""
+        """Return the sizes of a step's values in terms of those outside of the loop; states keep their sizes."""
         states = {**self._new_states, **self._states}
         given = {value: Known(around.shape(initial)) for value, initial in states.items()}
         for value, whole in self._rest.sequences.items():
@@ -95,7 +95,7 @@ class _Sizes:
         return value is self._t or value in self._dimensions.producers
 
     def _probe(self) -> Mapping[Value, Value]:
-        """Emit one step over zeros, for the sizes of its results: where only running an op tells them."""
+        """Emit one step over zeros for the sizes of its results, where no shape rule determines them."""
         if self._probed is None:
             emitter = self._emitter
             given = {self._t: emitter.integer(0), **self._states, **self._rest.invariants}

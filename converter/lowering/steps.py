@@ -1,4 +1,4 @@
-"""One step of each cell as TFLite ops, its part that depends on x alone taken out.
+"""Emit one step of each cell as TFLite ops, without the part that depends on x alone.
 
 A cell's `Projection` is one matrix product for all steps at once; the step adds what depends on the state.
 """
@@ -28,7 +28,7 @@ from converter.lowering.activations import activate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """What a cell makes of its inputs before it has a state: x kernel^T + bias, kernel [n, input], bias [n]."""
+    """The part of a cell that does not depend on its state: x kernel^T + bias, kernel [n, input], bias [n]."""
 
     kernel: Array
     bias: Array
@@ -153,7 +153,7 @@ def _updated(emitter: Emitter, u: Value, h: Value, candidate: Value) -> Value:
 
 
 def clip(emitter: Emitter, x: Value, bound: float | None) -> Value:
-    """Emit ``x`` clipped to [-bound, bound]; nothing for a bound of None."""
+    """Emit ``x`` clipped to [-bound, bound]; return it unchanged for a bound of None."""
     if bound is None:
         return x
     return emitter.maximum(emitter.minimum(x, emitter.number(bound)), emitter.number(-bound), "clipped")

@@ -1,6 +1,6 @@
-"""All steps written out one after another, for runtimes or compilers that want no control flow.
+"""Unroll all steps, for runtimes or compilers without control flow.
 
-Every step reads the same constants; only the ops are there as often as there are steps.
+Every step reads the same constants; only the ops are repeated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from converter.ir import Value
 from converter.lowering.loop import Collected, Loop
 
 MOST_OPERANDS = 10
-"""Operands of a CONCATENATION that every runtime takes: that of microcontrollers takes no more."""
+"""The most operands of a CONCATENATION on every runtime; microcontrollers have the lowest limit."""
 
 
 def emit_unrolled(loop: Loop, emitter: Emitter) -> None:

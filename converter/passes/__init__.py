@@ -1,1 +1,1 @@
-"""Rewritings of programs: one pass, one file; their order in `converter.passes.pipeline`."""
+"""Passes over programs, one per file; `converter.passes.pipeline` has their order."""

@@ -1,4 +1,4 @@
-"""absorb-reversals: a recurrence over a reversed sequence goes backwards over the sequence itself.
+"""absorb-reversals: make recurrences over reversed sequences go backwards over the sequences themselves.
 
 ::
 
@@ -9,8 +9,8 @@ becomes::
 
     %y, %h = recurrence(%x, rnn(units=4, activation=tanh), time_major, go_backwards)
 
-The outputs of such a recurrence are in the order in which its steps are computed, so whatever reads them stays as
-it is, a second reversal too.
+The outputs of such a recurrence are in the order in which its steps are computed, so their readers do not change,
+including a second reversal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from converter.ir import Graph, Op, Program, Recurrence, Value
 
 
 def absorb_reversals(program: Program) -> Program:
-    """Make each recurrence whose input is reversed in time, each row within its length, go the other way."""
+    """Reverse the direction of each recurrence whose input is reversed in time, each row within its length."""
     return program.map_graphs(_absorb_all)
 
 
@@ -32,7 +32,7 @@ def _absorb_all(graph: Graph) -> Graph:
     ops = tuple(_absorbed(op, around) for op in graph.ops)
     if all(new is old for new, old in zip(ops, graph.ops, strict=True)):
         return graph
-    return _absorb_all(replace(graph, ops=ops))  # what was reversed twice goes forwards again
+    return _absorb_all(replace(graph, ops=ops))  # two reversals cancel out
 
 
 def _absorbed(op: Op, around: Dimensions) -> Op:

@@ -1,7 +1,7 @@
-"""absorb-transposes: recurrences between transposes of batch and time run over the batch-major sequences.
+"""absorb-transposes: run recurrences between transposes of batch and time over the batch-major sequences.
 
 ``dynamic_rnn`` and Keras transpose a batch-major sequence before their loop and its output after it. Every
-lowering takes either order, so a recurrence takes the sequence as it was, and gives its output as it is wanted.
+lowering takes either order, so the recurrence reads and writes batch-major sequences directly.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from converter.ir import (
 def absorb_transposes(program: Program) -> Program:
     """Make batch-major each time-major recurrence whose input is the transpose of a batch-major sequence.
 
-    What is computed from the transposed output of such a recurrence, element by element, is computed before the
-    transpose.
+    Elementwise ops on the transposed output of such a recurrence are moved before the transpose.
     """
     return program.map_graphs(_absorb_all).map_graphs(without_dead_ops)
 
@@ -56,19 +55,19 @@ def _next(graph: Graph) -> Recurrence | TfliteOp | None:
 
 
 def _is_between(op: Recurrence, producers: Producers) -> bool:
-    """True if ``op`` is time-major and reads a transposed sequence. A mask is time-major, too, and stays so."""
+    """True if ``op`` is time-major and reads a transposed sequence. A mask stays time-major."""
     return op.time_major and op.mask is None and _untransposed(producers.get(op.x)) is not None
 
 
 def _is_reverse(op: TfliteOp, producers: Producers) -> bool:
-    """True if ``op`` reverses the transposed output of a recurrence, or what was computed from one."""
+    """True if ``op`` reverses the transposed output of a recurrence, or values computed from one."""
     if op.builtin != "REVERSE_V2" or attributes.axes(op) is None:
         return False
     return _is_output(_untransposed(producers.get(op.operand(0))), producers)
 
 
 def _is_after(op: TfliteOp, producers: Producers) -> bool:
-    """True if ``op`` computes elements, or vectors, of transposed sequences, one of them a recurrence's output."""
+    """True if ``op`` works on elements or vectors of transposed sequences, one of them a recurrence's output."""
     given = [value for value in op.operands if value is not None and value.type.rank not in (0, 1)]
     dense = FullyConnected.match(op)
     of_vectors = dense is not None and dense.keeps_axes
@@ -80,7 +79,7 @@ def _is_after(op: TfliteOp, producers: Producers) -> bool:
 
 
 def _is_output(value: Value | None, producers: Producers) -> bool:
-    """True if ``value`` is a recurrence's output, or elements or vectors computed from one."""
+    """True if ``value`` is a recurrence's output, or computed from one by elements or vectors."""
     maker = None if value is None else producers.get(value)
     if maker is None or isinstance(maker, Recurrence):
         return maker is not None
@@ -96,7 +95,7 @@ def _untransposed(op: Op | None) -> Value | None:
 
 
 def _absorb(graph: Graph, op: Recurrence | TfliteOp) -> Graph:
-    """Return ``graph`` with ``op`` over what was transposed for it; readers of its output see what they saw."""
+    """Return ``graph`` with ``op`` over the sequence before its transpose; readers of its output do not change."""
     uses = Uses.of(graph)
     before = {
         value: x

@@ -1,7 +1,7 @@
-"""choose-lowering: every recurrence gets the form it is lowered to, or the conversion ends with the reasons.
+"""choose-lowering: choose the lowering of every recurrence, or refuse the conversion with the reasons.
 
-The fused op where it is exact, else the loop. A loop is itself sized while the model runs, which not every fused
-op beside it can stand, so the choice is repeated until it changes no more: at worst all are loops.
+The fused op is chosen where it is exact, else the loop. A loop may be sized at run time, which rules out some
+fused ops after it. So the choice is repeated until it does not change; at worst all are loops.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _choose(graph: Graph, options: ConvertOptions, *, is_main: bool) -> Mapping[
 def _choose_recurrences(
     graph: Graph, others: Mapping[Recurrent, Recurrent], options: ConvertOptions, *, is_main: bool
 ) -> Mapping[Recurrent, Recurrent]:
-    """Return each recurrence of ``graph`` with its lowering: fused for all that can, fewer until all agree."""
+    """Return the recurrences of ``graph`` with their lowerings, with fewer fused ones until all are legal."""
     recurrences = [op for op in graph.ops if isinstance(op, Recurrence)]
     choices: dict[Recurrent, Recurrent] = {op: _choice(op, None, options, is_main=is_main) for op in recurrences}
     while True:
@@ -96,9 +96,9 @@ def _scan_choice(op: Scan, options: ConvertOptions) -> Scan:
 def _first_without(
     rejections: Callable[[Lowering], Iterable[Rejection]], options: ConvertOptions
 ) -> tuple[Lowering | None, tuple[Rejection, ...]]:
-    """Return the best lowering that nothing refuses, None if there is none, and what refused the better ones."""
+    """Return the best legal lowering, None if there is none, and the rejections of the better ones."""
     refused: list[Rejection] = []
-    # Unrolled steps are never better, only what somebody may ask for.
+    # Unrolled steps are only used on request.
     for lowering in (Lowering.FUSED, Lowering.WHILE) if options.lowering is None else (options.lowering,):
         reasons = list(rejections(lowering))
         if not reasons:

@@ -1,4 +1,4 @@
-"""dead-code: ops whose results nobody reads are dropped."""
+"""dead-code: drop ops without side effects whose results are not read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""expose-state: the explicit policy makes inputs of the states that nobody gives, and outputs of the final ones.
+"""expose-state: make inputs and outputs of the open states (explicit policy).
 
-A state is called alike on both sides, so that a caller feeds back what it got.
+A state has the same name on both sides, so that a caller can feed back the outputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""fold-dropout: dropout that keeps everything is dropped.
+"""fold-dropout: remove dropout that keeps everything.
 
 A graph made for training and run with ``keep_prob`` 1 (or rate 0) still draws random numbers, and multiplies by
 ``floor(1 + uniform)`` or selects where ``uniform >= 0``. Both are known: a uniform number is in [0, 1).
@@ -15,7 +15,7 @@ from converter.ir import Graph, Op, Producers, Program, Scan, Value, as_tflite, 
 
 
 def fold_dropout(program: Program) -> Program:
-    """Replace each product and each choice that a random number cannot change by the value that it always has."""
+    """Replace each product and selection that does not depend on its random numbers by its constant result."""
     return program.map_graphs(_fold).map_graphs(without_dead_ops)
 
 
@@ -36,7 +36,7 @@ def _fold(graph: Graph) -> Graph:
 
 
 def _kept(op: Op, producers: Producers) -> Value | None:
-    """Return the operand that ``op`` always gives, whatever random number another operand is made of."""
+    """Return the operand that ``op`` always returns, whatever the random numbers in another operand."""
     chooses, multiplies = as_tflite(op, "SELECT", "SELECT_V2"), as_tflite(op, "MUL")
     kept: Value | None = None
     if chooses is not None:
@@ -50,7 +50,7 @@ def _kept(op: Op, producers: Producers) -> Value | None:
 
 
 def _drawn(value: Value | None, producers: Producers) -> float | None:
-    """Return the number that every element of ``value``, made from random ones, is; None if there is no such."""
+    """Return the constant that ``value``, computed from random numbers, always is; None if there is none."""
     op = made_by(value, producers)
     if op is None:
         return None

@@ -1,4 +1,4 @@
-"""fold-forget-bias: the scalar that TensorFlow's cells add to the forget gate becomes part of its bias."""
+"""fold-forget-bias: add the scalar forget_bias of TensorFlow's cells to the bias of the forget gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fuse-bidirectional: two fused recurrences over one sequence, of which one goes backwards, become one op.
+"""fuse-bidirectional: fuse a forward and a backward recurrence over one sequence to a bidirectional op.
 
 ::
 
@@ -36,7 +36,7 @@ from converter.targets import Target, has_op
 
 
 def fuse_bidirectional(program: Program, target: Target) -> Program:
-    """Pair what one bidirectional op of ``target`` computes exactly; everything else stays as it is."""
+    """Fuse each pair of recurrences that one bidirectional op of ``target`` computes exactly."""
     return program.map_graphs(lambda graph: _paired(graph, target))
 
 
@@ -51,7 +51,7 @@ def _paired(graph: Graph, target: Target) -> Graph:
 
 
 def _pair(graph: Graph, forward: Recurrence, backward: Recurrence, target: Target) -> Graph | None:
-    """Return ``graph`` with the two as one op, or None if they are no pair, or no op computes them."""
+    """Return ``graph`` with the two as one op, None if they are not a pair, or no op computes them."""
     if not _fits(forward, backward, target):
         return None
     around = Dimensions.of(graph.ops)
@@ -66,7 +66,7 @@ def _pair(graph: Graph, forward: Recurrence, backward: Recurrence, target: Targe
 
 
 def _fits(forward: Recurrence, backward: Recurrence, target: Target) -> bool:
-    """Whether one op computes both, apart from what they read."""
+    """Whether one op computes both, regardless of their operands."""
     builtin = _builtin(forward, backward)
     return (
         builtin is not None
@@ -96,7 +96,7 @@ def _builtin(forward: Recurrence, backward: Recurrence) -> str | None:
 
 
 def _options(cell: LstmCell) -> tuple[object, ...]:
-    """What both directions of the op share; the kernel checks one's weights against the other's sizes."""
+    """Return the options that both directions of the op share; the kernel checks both against the same sizes."""
     return (
         cell.units,
         cell.output_size,
@@ -112,12 +112,12 @@ def _options(cell: LstmCell) -> tuple[object, ...]:
 
 
 def _stands_lengths(backward: Recurrence) -> bool:
-    # Backwards, the padding comes first: gates that are shut keep c there, but make h zero.
+    # Backwards, the padding comes first: closed gates keep c there, but make h zero.
     return isinstance(backward.cell, LstmCell) and all(state is None for state in backward.initial_state)
 
 
 def _restored(backward: Recurrence, uses: Uses, around: Dimensions) -> tuple[Value, list[Op]] | None:
-    """Return the outputs in the order of x and the reversal that made them so; None if they are read otherwise."""
+    """Return the outputs in the order of x and the reversal that computes them, None with other readers."""
     readers = [op for op in uses.readers(backward.output) if not as_tflite(op, "SHAPE")]
     if backward.output in uses.outputs:
         return None
@@ -131,15 +131,15 @@ def _restored(backward: Recurrence, uses: Uses, around: Dimensions) -> tuple[Val
 
 
 def _inserted(graph: Graph, op: Bidirectional, replaced: Iterable[Op]) -> Graph | None:
-    """Return ``graph`` with ``op`` in place of others: after what it reads, before what reads it.
+    """Return ``graph`` with ``op`` in place of others, after its operands and before its readers.
 
-    None if it reads, by way of other ops, what it makes itself.
+    Returns None if it depends on its own results through other ops.
     """
     gone = set(replaced)
     waiting = set(op.results)
     before: list[Op] = []
     after: list[Op] = []
-    # A shape of the outputs that are no more is the shape of those in order of time.
+    # The shape of the removed outputs is that of the outputs in order of time.
     renamed = {
         old.output: op.backward.output
         for old in gone

@@ -1,8 +1,8 @@
-"""keep-axes: a dense layer over the last axis is one FULLY_CONNECTED that keeps the others.
+"""keep-axes: make one FULLY_CONNECTED of a dense layer over the last axis of a sequence.
 
 ``tf.tensordot``, and so a dense layer over sequences, arrives as RESHAPE to a matrix, FULLY_CONNECTED, and RESHAPE
-to the shape that was. If that is computed, all that follows is sized while the model runs, and no fused op with an
-unknown batch may come after it. FULLY_CONNECTED itself can keep the axes, and makes a matrix of anything else.
+to the original shape. If that shape is computed, all later tensors are sized at run time, and no fused op with an
+unknown batch may follow. FULLY_CONNECTED itself can keep the other axes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _kept(graph: Graph) -> Graph:
 
 
 def _matches(graph: Graph) -> dict[Op, _Dense]:
-    """Return what is to be replaced, by the RESHAPE that is the last op of each."""
+    """Return the matches by the RESHAPE that is their last op."""
     around = Dimensions.of(graph.ops)
     found: dict[Op, _Dense] = {}
     for op in graph.ops:

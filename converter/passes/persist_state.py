@@ -2,10 +2,10 @@
 
 Each is a resource variable: read before its recurrence starts, and assigned from the final state. CALL_ONCE runs
 the graph that gives all of them their first values, and the signature ``reset`` runs the same graph again.
-Variable tensors would do for the fused ops, but no signature can reset those, and a loop cannot write them.
+Variable tensors would suffice for the fused ops, but no signature can reset them, and no loop can write them.
 
-What was learned is chosen as long as a variable of its own says that nothing has run yet: microcontrollers run no
-signature but the main one, and their interpreter's reset makes zeros of all variables.
+A trained initial state is selected until an extra variable says that the model has run: microcontrollers only run
+the main signature, and their interpreter resets all variables to zero.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from converter.passes.filter_states import settle_filters
 from converter.rules import Rule
 
 RESET = "reset"
-"""The key of the signature that puts every state back to where it starts."""
+"""The key of the signature that resets every state to its initial value."""
 
 _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
@@ -98,7 +98,7 @@ def _rejections(program: Program) -> Iterator[Rejection]:
 
 
 def _reverses(op: Op) -> bool:
-    """Whether the results of ``op`` begin with what comes last in its operands."""
+    """Whether ``op`` reverses time: its first results depend on its last inputs."""
     if isinstance(op, TfliteOp):
         return op.builtin in _REVERSALS
     return isinstance(op, Recurrence) and op.go_backwards
@@ -127,7 +127,7 @@ def _is_static(op: Scan) -> bool:
 
 
 def _is_learned(state: OpenState) -> bool:
-    """Whether a state starts from numbers that are not all zero; those of other types are few, and counters."""
+    """Whether a float32 state starts from numbers that are not all zero."""
     start = None if state.start is None else state.start.data
     return start is not None and state.final.type.dtype is DType.FLOAT32 and bool(start.any())
 
@@ -139,7 +139,7 @@ def _free_name(name: str, taken: Mapping[str, Value]) -> str:
 
 
 def _read(state: OpenState, handle: Value, started: Value | None, emitter: Emitter) -> None:
-    """Emit a state's start: its variable, or what was learned as long as nothing has run."""
+    """Emit the start of a state: its variable, or its trained initial state before the first run."""
     if started is None:
         emitter.op("READ_VARIABLE", [handle], state.initial)
         return
@@ -162,10 +162,10 @@ def _reset_graph(kept: Sequence[OpenState], started: str | None) -> Graph:
 
 
 def _start(state: OpenState) -> Array:
-    """Return what a state starts from, a row for each row of the batch."""
+    """Return the initial value of a state, one row per batch element."""
     nothing = np.zeros((), state.final.type.dtype.numpy)
     start = nothing if state.start is None or state.start.data is None else state.start.data
-    shape = [dim or 0 for dim in dims(state.initial)]  # _rejections saw that it is static
+    shape = [dim or 0 for dim in dims(state.initial)]  # _rejections has checked that it is static
     return np.ascontiguousarray(np.broadcast_to(start, shape)).reshape(shape)
 
 

@@ -1,12 +1,12 @@
-"""raise-loops: WHILE ops that run a step over sequences become scans.
+"""raise-loops: raise WHILE ops that run a step over sequences to scans.
 
 TFLiteConverter makes a WHILE op of every loop, whatever it was: a frozen graph's Enter, Merge and Switch, a Keras
-layer, a ``tf.while_loop``. Such a loop is a scan if it goes on while counters from zero are below limits that do
-not change. What it reads at the counter are its sequences; what it writes at the counter are its outputs, be it
-into TensorArrays, TensorLists or tensors; what it passes on unchanged are its invariants; the rest is its state.
+layer, a ``tf.while_loop``. Such a loop is a scan if it runs while counters from zero are below constant limits.
+The values that it reads at the counter are its sequences; those that it writes at the counter, to TensorArrays,
+TensorLists or tensors, are its outputs; those that it does not change are its invariants; the rest is its state.
 
-Any other loop stays as it is: one whose end depends on what it computes, one with a loop or a branch inside, one
-that reads what it wrote.
+Other loops do not change: those whose end depends on computed values, that contain a loop or branch, or that read
+what they wrote.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from converter.raising.subgraphs import drop_unused_graphs
 
 
 def raise_loops(program: Program) -> Program:
-    """Make a scan of every WHILE op that is one, and drop the graphs and lists that are needed no more."""
+    """Raise every WHILE op that is a scan, and drop the graphs and lists that are no longer used."""
     if not any(as_tflite(op, "WHILE") for op in program.ops()):
         return program
     for index in range(len(program.graphs)):
@@ -30,7 +30,7 @@ def raise_loops(program: Program) -> Program:
 
 
 def _raise_in(program: Program, index: int) -> Program:
-    """Raise the loops of one graph, in their order."""
+    """Raise the loops of one graph, in order."""
     refused: set[str] = set()
     while True:
         graph = program.graphs[index]

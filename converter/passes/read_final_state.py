@@ -1,7 +1,7 @@
-"""read-final-state: a loop of whose outputs only the last is read gives its final state instead.
+"""read-final-state: read the final state of a loop if only the last of its outputs is read.
 
-The output of a cell is the last array of its state, so nothing need be collected. A fused op computes all outputs
-in any case, and a slice of them costs less than reading its state.
+The output of a cell is the last array of its state, so no outputs need be collected. A fused op computes all
+outputs anyway, and slicing them costs less than reading its state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from converter.ir import Graph, Lowering, Op, Program, Recurrence, StridedSlice,
 
 
 def read_final_state(program: Program) -> Program:
-    """Let every reader of a loop's last output read its final state, where all readers are such."""
+    """Make the readers of a loop's last output read its final state, if there are no other readers."""
     return program.map_graphs(_rewired)
 
 
@@ -20,7 +20,7 @@ def _rewired(graph: Graph) -> Graph:
 
 
 def _last_outputs(graph: Graph) -> dict[Value, Value]:
-    """Return what is read of each such loop, with the final state that is the same."""
+    """Return the results that read the last output of such a loop, with the equal final state."""
     uses = Uses.of(graph)
     found: dict[Value, Value] = {}
     for op in graph.ops:

@@ -1,6 +1,6 @@
-"""recognize-cells: scans whose step is a known cell, or several, become recurrences.
+"""recognize-cells: replace scans whose step is one or more known cells by recurrences.
 
-A scan that is not recognised says why in its ``refused``, and stays.
+The other scans record the reason in ``refused``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def recognize_cells(program: Program) -> Program:
 
 
 def cells_recognized(program: Program) -> bool:
-    """True if every scan says why it is no recurrence."""
+    """True if every scan records why it is not a recurrence."""
     return all(op.refused for op in program.scans())
 
 

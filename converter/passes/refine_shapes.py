@@ -1,7 +1,7 @@
-"""refine-shapes: where all inputs of the model have known sizes, so has what is computed from them.
+"""refine-shapes: infer shapes from those of the model's inputs.
 
-TFLiteConverter does not see through a loop: the shapes that it gave to the results of recurrences are open, and so
-are those of what follows. Numbers that are computed from known shapes become constants on the way.
+TFLiteConverter does not infer shapes through loops, so those of the results of recurrences, and of all later
+values, are unknown. Numbers that are computed from known shapes become constants.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from converter.ir.shapes import result_shapes
 
 
 def refine_shapes(program: Program) -> Program:
-    """Say the shapes of the main graph's values as far as they follow from those of its inputs."""
+    """Set the shapes of the main graph's values as far as they follow from those of its inputs."""
     main = program.main
     if not all(value.type.is_static for value in main.inputs):
         return program
@@ -58,7 +58,7 @@ def shapes_refined(program: Program) -> bool:
 
 
 def _output(value: Value, other: dict[Value, Value]) -> Value:
-    """Return an output with its shape; numbers that became constants stay computed there."""
+    """Return an output with its shape; an output that became a constant stays computed."""
     refined = other.get(value, value)
     return value if refined.is_constant else refined
 
@@ -96,7 +96,7 @@ def _with_shape(value: Value, shape: Shape | None) -> Value:
 
 
 def _numbers(op: Op) -> dict[Value, Value]:
-    """Return the integers that ``op`` computes of known shapes and constants, as constants."""
+    """Return the integers that ``op`` computes from known shapes and constants, as constants."""
     if not isinstance(op, TfliteOp) or not all(_is_integer(value) for value in op.results) or not op.results:
         return {}
     operands = [value for value in op.operands if value is not None]
@@ -117,7 +117,7 @@ def _run(op: TfliteOp, given: list[Array]) -> list[Array] | None:
         graph = Graph("op", inputs, op.results, (rewire(op, unknown),))
         with np.errstate(all="ignore"):
             return evaluate_graph(graph, [arrays[value] for value in unknown])
-    except (InvalidProgramError, ValueError, KeyError, IndexError):  # an op that is not known, or not so
+    except (InvalidProgramError, ValueError, KeyError, IndexError):  # an unknown op, or unknown options
         return None
 
 

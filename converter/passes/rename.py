@@ -1,4 +1,4 @@
-"""rename: inputs and outputs of the signature get the names that the user wants for them."""
+"""rename: rename inputs and outputs of the signature as the user asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converter.ir import Program
 def rename(program: Program, names: Mapping[str, str]) -> Program:
     """Replace the names of inputs and outputs that are keys of ``names``.
 
-    Raises OptionError for a key that names no input and no output, or for names that collide.
+    Raises OptionError for a key that is neither an input nor an output, or for names that collide.
     """
     if not names:
         return program

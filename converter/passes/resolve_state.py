@@ -1,4 +1,4 @@
-"""resolve-state: an initial state that is zero however it is spelled becomes the absent one.
+"""resolve-state: replace an initial state that is zero, however it is computed, by None.
 
 ``cell.zero_state(...)`` with an unknown batch arrives as SHAPE, STRIDED_SLICE, PACK, FILL; with a known one as a
 constant. Both would cost an op per state, and a FILL of computed shape is a dynamic tensor, which a state tensor

@@ -1,7 +1,7 @@
-"""trim-scans: outputs and states of scans that nobody reads are dropped, with what only they needed.
+"""trim-scans: dead-code elimination inside scans.
 
-A loop keeps what its source had: an output per layer, the final state of every cell. A state that nobody reads
-after the loop stays as long as another state or an output is computed from it.
+A loop has all outputs of its source: one per layer, and the final state of every cell. A state that is not read
+after the loop stays if another state or an output depends on it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from converter.ir import Graph, Op, Program, Scan, ScanStep, Value, has_effects
 
 
 def trim_scans(program: Program) -> Program:
-    """Drop the outputs, states, sequences and invariants of scans that nothing needs."""
+    """Drop the unused outputs, states, sequences and invariants of scans."""
     return program.map_graphs(lambda graph: _trimmed_in(graph) if _scans(graph) else graph)
 
 
 def scans_trimmed(program: Program) -> bool:
-    """True if all that scans read and compute is read, after the loop or by a step."""
+    """True if everything that scans read and compute is used, after the loop or by a step."""
     return all(_is_trimmed(scan, Uses.of(graph)) for graph in program.graphs for scan in _scans(graph))
 
 
@@ -57,7 +57,7 @@ def _trimmed_in(graph: Graph) -> Graph:
 
 
 def _trimmed(op: Scan, read: Set[Value]) -> Scan:
-    """Return ``op`` without what nothing needs if only ``read`` is read of its results."""
+    """Return ``op`` with only what is needed to compute the results in ``read``."""
     step = op.step
     outputs = [index for index, value in enumerate(op.outputs) if value in read]
     kept = {index for index, value in enumerate(op.final_state) if value in read}

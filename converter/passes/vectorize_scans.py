@@ -1,7 +1,7 @@
-"""vectorize-scans: scans without states whose ops compute all steps at once become those ops.
+"""vectorize-scans: replace scans without states by ops over all steps at once.
 
-What recognised cells leave of a step, such as a residual connection or a dense layer on its output, has no state:
-as ops over whole sequences it needs no loop, and stops no fused op beside it.
+The rest of a step without its recognised cells, such as a residual connection or a dense layer on its output, has
+no state. As ops over whole sequences it needs no loop, and rules out no fused op after it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from converter.ir import Graph, Names, Op, Program, Scan, TfliteOp, Value
 
 
 def vectorize_scans(program: Program) -> Program:
-    """Replace each scan that has no state by ops over whole sequences, where each of its ops allows it."""
+    """Replace each scan without states by ops over whole sequences, if all of its ops allow it."""
     return program.map_graphs(_map_in)
 
 

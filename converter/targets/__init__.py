@@ -1,4 +1,4 @@
-"""Where a converted model is to run: what each target has, lacks and limits, and what of it a model breaks."""
+"""Targets of a converted model: what each supports, and which of its rules a model breaks."""
 
 from converter.targets.judge import (
     fused_op_rejections,

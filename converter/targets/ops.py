@@ -1,6 +1,6 @@
 """Which builtin ops the runtimes register, up to which version. Measured, by loading a file of one op each.
 
-TensorFlow Lite for Microcontrollers looks at no version. A kernel that is registered may still refuse a type.
+TensorFlow Lite for Microcontrollers ignores versions. A kernel that is registered may still refuse a type.
 """
 
 from __future__ import annotations

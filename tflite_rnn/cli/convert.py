@@ -84,7 +84,7 @@ def convert_command(
 ) -> None:
     """Convert a model to a .tflite of builtin ops, its recurrences to fused ops or loops.
 
-    Whatever cannot be lowered exactly is refused by name.
+    What cannot be lowered exactly is refused, with the rule and the place.
 
     \b
     Examples:

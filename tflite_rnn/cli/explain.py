@@ -12,7 +12,7 @@ from converter.rules import Rule
 from tflite_rnn.terminal import console
 
 WIDTH = 100
-"""Columns of an explanation, wherever it is printed."""
+"""The width of an explanation in columns."""
 
 
 @click.command("explain")

@@ -33,7 +33,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class SourceFlags:
-    """The options of a source as they were given on the command line; falsy ones were not."""
+    """The options of a source as given on the command line; options that were not given are falsy."""
 
     source_format: str = AUTO
     signature_key: str | None = None
@@ -46,11 +46,11 @@ class SourceFlags:
     node_flag: str = "--inputs"
 
     def source_at(self, path: Path) -> AnySource:
-        """Return the source at ``path``, which must be there, and make ready what reads it.
+        """Return the source at ``path``, which must exist, and import what reads it.
 
-        TensorFlow is imported unless the source is a ``.tflite``. Raises SourceError if the path holds no model,
-        or TensorFlow is missing; OptionError for options of sources of another kind, or a custom object that
-        cannot be imported.
+        TensorFlow is imported unless the source is a ``.tflite``. Raises SourceError if the path is not a model,
+        or TensorFlow is missing; OptionError for options of another kind of source, or a custom object that cannot
+        be imported.
         """
         check_readable(path)
         kind = format_of(path) if self.source_format == AUTO else self.source_format
@@ -73,7 +73,7 @@ class SourceFlags:
         )
 
     def _check_kind(self, kind: str, path: Path) -> None:
-        """Raise OptionError for an option that is about sources of another kind."""
+        """Raise OptionError for an option of another kind of source."""
         for flag, given, meant in (
             ("--signature-key", self.signature_key, SAVED_MODEL),
             (self.node_flag, self.inputs, FROZEN_GRAPH),
@@ -90,7 +90,8 @@ class SourceFlags:
 
 
 def source_options(node_flag: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Return what gives a command the options of a source; the command gets them as ``flags``, its first argument.
+    """Return a decorator that adds the options of a source; the command gets them as ``flags``, its first
+    argument.
 
     ``node_flag`` names the input nodes of a frozen graph: ``--inputs`` where no other inputs are given.
     """

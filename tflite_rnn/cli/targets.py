@@ -9,7 +9,7 @@ from tflite_rnn.cli.status import table_console
 
 @click.command("targets")
 def targets_command() -> None:
-    """List where models can run, and what each target has and limits."""
+    """List the targets of models, and what each supports and limits."""
     from tflite_rnn.inspection import describe_targets
 
     table_console().print(describe_targets())

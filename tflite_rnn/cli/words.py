@@ -1,4 +1,4 @@
-"""The words of options: how each is read."""
+"""Parse the values of options."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Run a ``.tflite`` on real interpreters, and prove it against a reference.
 
-Nothing here needs TensorFlow: numpy and one installed interpreter are enough, so it serves on a device too.
+It does not need TensorFlow: NumPy and one installed interpreter suffice, on a device too.
 Importing this package imports no interpreter; the worker processes do, and `Stream.open`.
 
 Feed a sequence to a model in chunks, as on a device, in this process::
@@ -26,19 +26,19 @@ Run a model by hand, and learn its signature::
         outputs = running.run({"x": x})
 
 * `Runtime`, `RUNTIMES`, `installed_runtimes`: an interpreter (``tflite-runtime``, ``ai-edge-litert``,
-  ``tf.lite``) with or without its default delegate, and which of the six are there.
+  ``tf.lite``) with or without its default delegate, and which of the six are installed.
 * `SPECIAL_RUNTIMES`: LiteRT's CompiledModel (``litert-compiled``) and TensorFlow Lite for Microcontrollers
   (``tflm``), which run models made for them.
-* `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang costs one process, which
-  is started anew for the next model.
+* `WorkerPool`, `Worker`, `LoadedModel`: processes that run models. A crash or a hang ends one process, which is
+  restarted for the next model.
 * `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it;
   `StreamError` if it does neither.
 * `read_metadata`, `ModelMetadata`: which compiler made a file, for which target and with which state policy.
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
 * `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
-* `RuntimeFailure`: an interpreter refused, failed, or took too long. `WorkerCrashed`: it took its process with
-  it. `CheckError`: a comparison that would compare nothing. All are `TfliteRnnError`.
+* `RuntimeFailure`: an interpreter refused a model, failed, or took too long. `WorkerCrashed`: it ended its
+  process. `CheckError`: there is nothing to compare. All are `TfliteRnnError`.
 """
 
 from __future__ import annotations

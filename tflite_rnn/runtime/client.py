@@ -1,6 +1,6 @@
 """Run models in worker processes: one process per interpreter package, kept alive, restarted after a crash.
 
-A kernel that crashes ends its worker and nothing else; a kernel that hangs is killed when its time is up. A
+A kernel that crashes ends only its worker; a kernel that hangs is killed after a timeout. A
 `Worker` and its models belong to one thread at a time.
 """
 
@@ -45,7 +45,7 @@ _QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class _Child:
-    """A started worker process, its pipes, and the last words it printed."""
+    """A started worker process, its pipes, and the last lines that it printed."""
 
     def __init__(self, interpreter: str) -> None:
         self._process = subprocess.Popen(
@@ -69,9 +69,9 @@ class _Child:
     def exchange(self, request: Request | None, timeout: float) -> Reply | None:
         """Send a request (None: only listen) and return the reply; None if the process died instead.
 
-        TimeoutError if there is no reply within ``timeout`` seconds: the process has been killed then.
+        Raises TimeoutError if there is no reply within ``timeout`` seconds, after killing the process.
         """
-        self._printed = b""  # what it printed over earlier requests explains nothing about this one
+        self._printed = b""  # drop what it printed during earlier requests
         expired = threading.Event()
         timer = threading.Timer(timeout, self._expire, args=(expired,))
         timer.start()
@@ -79,7 +79,7 @@ class _Child:
             reply = self._exchange(request)
         finally:
             timer.cancel()
-            timer.join()  # the timer may be firing this very moment: only now is `expired` final
+            timer.join()  # the timer may fire at this moment: `expired` is final only now
         if expired.is_set():
             raise TimeoutError(f"no answer within {timeout:g} s")
         return reply
@@ -102,7 +102,7 @@ class _Child:
 
     def end(self, *, patience: float) -> None:
         """Close the request pipe, which asks the process to end; kill it when ``patience`` seconds are over."""
-        with contextlib.suppress(BrokenPipeError):  # it died with a request half written
+        with contextlib.suppress(BrokenPipeError):  # it died while a request was written
             self._requests.close()
         try:
             self._process.wait(patience)
@@ -114,7 +114,7 @@ class _Child:
         self._errors.close()
 
     def last_words(self) -> str:
-        """How the process ended and what it printed last; call it after `end`."""
+        """Return how the process ended and what it printed last; call it after `end`."""
         printed = self._printed.decode(errors="replace").strip()
         return f"{_ending(self._process.returncode)}" + (f"; it printed last:\n{printed}" if printed else "")
 
@@ -140,7 +140,7 @@ class Worker:
     def __init__(
         self, interpreter: str, *, timeout: float = TIMEOUT, start_timeout: float = START_TIMEOUT
     ) -> None:
-        self._interpreter = Runtime(interpreter).interpreter  # which refuses a name that is none
+        self._interpreter = Runtime(interpreter).interpreter  # which refuses an unknown name
         self._timeout = timeout
         self._start_timeout = start_timeout
         self._child: _Child | None = None
@@ -165,7 +165,7 @@ class Worker:
 
         Raises:
             RuntimeFailure: if the package cannot be imported, or refuses the model.
-            WorkerCrashed: if the process dies over it.
+            WorkerCrashed: if the process dies.
         """
         runtime = Runtime(self._interpreter, delegate)
         self._start()
@@ -247,15 +247,14 @@ class LoadedModel:
 
     @property
     def signature(self) -> Signature:
-        """The signature that `run` uses unless told otherwise: ``serving_default``, else the first."""
+        """The signature that `run` uses by default: ``serving_default``, else the first."""
         return default_signature(self.signatures)
 
     def run(self, inputs: Mapping[str, Array], *, signature_key: str | None = None) -> dict[str, Array]:
         """Invoke once and return the outputs by name.
 
-        State that the model keeps between invokes is left alone: what the last invoke left is what this one
-        starts from, as on a device. Tensors are resized and allocated again only if the shapes differ from the
-        last call's.
+        The model keeps its state between invokes: each starts from the state after the last one, as on a device.
+        Tensors are resized and allocated again only if the shapes differ from the last call's.
         """
         key, arrays = self._key(signature_key), _arrays(inputs)
         outputs = self._request(Run(self._id, key, arrays), f"running a model with {describe_shapes(arrays)}")
@@ -276,11 +275,11 @@ class LoadedModel:
 
     @property
     def keeps_state(self) -> bool:
-        """True if the model keeps its state from one invoke to the next on purpose, and has a reset."""
+        """True if the model is meant to keep its state between invokes, and has a signature ``reset``."""
         return any(signature.key == RESET_KEY for signature in self.signatures)
 
     def rewind(self) -> None:
-        """Put the state that the model keeps on purpose back to its start, if there is any."""
+        """Run the model's signature ``reset`` if it keeps its state."""
         if self.keeps_state:
             self.run({}, signature_key=RESET_KEY)
 
@@ -289,7 +288,7 @@ class LoadedModel:
         self._request(Reset(self._id), "resetting a model")
 
     def unload(self) -> None:
-        """Free the model. Does nothing if its worker process has ended or it is unloaded already."""
+        """Free the model, if it is still loaded and its worker process runs."""
         self._worker._unload(self._id, self.runtime.label)
 
     def _request(self, request: Request, doing: str) -> Any:

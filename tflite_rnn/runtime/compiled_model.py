@@ -1,4 +1,4 @@
-"""A model behind LiteRT's CompiledModel interface, the announced successor of the interpreter, on the CPU."""
+"""Run a model with LiteRT's CompiledModel, the announced successor of the interpreter, on the CPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CompiledModelLoader:
 
 
 class CompiledModelRunner:
-    """One compiled model, with buffers that are made anew when shapes change."""
+    """One compiled model, with buffers that are created again when shapes change."""
 
     def __init__(self, model: Any, content: bytes) -> None:
         self._model = model
@@ -62,7 +62,7 @@ class CompiledModelRunner:
         }
 
     def reset(self) -> None:
-        """Nothing to do: the interface refuses models with variable tensors."""
+        """Do nothing: the interface refuses models with variable tensors."""
 
     def _signature(self, key: str, names: Mapping[str, list[str]]) -> Signature:
         # The interface fails to describe tensors where there are none.

@@ -1,4 +1,4 @@
-"""How far an array is from what it should be."""
+"""Measure how far an array is from its reference."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tflite_rnn.runtime.signature import Array
 class Difference:
     """The distance of one array from its reference.
 
-    ``max_abs_error`` is the largest |d|; infinite if the arrays cannot be compared, or NaN or infinity stand in
-    other places. ``max_rel_error`` is the largest |d| / |reference| over the elements whose reference exceeds
+    ``max_abs_error`` is the largest |d|; infinite if the arrays cannot be compared, or have NaN or infinity in
+    different places. ``max_rel_error`` is the largest |d| / |reference| over the elements whose reference exceeds
     ``atol``: below it the absolute tolerance alone decides. ``elements`` is how many were compared. ``problem``
     says in words why the array is not within tolerance, and is None if it is.
     """

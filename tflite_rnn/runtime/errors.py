@@ -1,4 +1,4 @@
-"""The errors of the interpreter harness. The first two name what happened to a runtime, as reports do."""
+"""The errors of the interpreter harness. Reports print the first two by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from converter.errors import TfliteRnnError
 
 
 class RuntimeFailure(TfliteRnnError):  # noqa: N818  # an event, which a report prints by this name
-    """A runtime refused a model, answered with an error, could not be started, or did not answer in time."""
+    """A runtime refused a model, reported an error, could not be started, or did not answer in time."""
 
 
 class WorkerCrashed(TfliteRnnError):  # noqa: N818  # an event, which a report prints by this name
@@ -14,8 +14,8 @@ class WorkerCrashed(TfliteRnnError):  # noqa: N818  # an event, which a report p
 
 
 class CheckError(TfliteRnnError):
-    """A comparison cannot be made at all: no runtime, no cases, no outputs, or inputs nobody can guess."""
+    """A comparison is impossible: there is no runtime, case or output, or inputs cannot be generated."""
 
 
 class StreamError(TfliteRnnError):
-    """A sequence cannot be fed to a model in chunks: it keeps no state, or another one than is given."""
+    """A sequence cannot be fed to a model in chunks: it has no state, or other states than were given."""

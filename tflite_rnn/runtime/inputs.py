@@ -1,4 +1,4 @@
-"""Random inputs that fit a model's signature, in the sizes that tell good recurrent models from bad ones."""
+"""Generate random inputs for a model's signature, in sizes that reveal faulty recurrent models."""
 
 from __future__ import annotations
 

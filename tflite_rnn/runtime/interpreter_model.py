@@ -1,4 +1,4 @@
-"""A model in an interpreter of TensorFlow Lite's classic interface: tflite-runtime, ai-edge-litert, tf.lite."""
+"""Run a model with TensorFlow Lite's classic interpreter: tflite-runtime, ai-edge-litert, tf.lite."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class InterpreterModel:
         )
 
     def run(self, signature_key: str | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once, resizing and allocating only if the shapes changed, and leave the state as it then is."""
+        """Invoke once, resizing and allocating only if the shapes changed; the state is kept."""
         outputs = self._run_tensors(inputs) if signature_key is None else self._runners[signature_key](**inputs)
         self._shapes = {name: array.shape for name, array in inputs.items()}
         return {name: np.asarray(output) for name, output in outputs.items()}
@@ -52,7 +52,7 @@ class InterpreterModel:
         if inputs.keys() != wanted.keys():
             raise ValueError(f"expected the inputs {sorted(wanted)}, got {sorted(inputs)}")
         if self._shapes != {name: array.shape for name, array in inputs.items()}:
-            self._shapes = None  # should allocating fail, the next run must allocate again
+            self._shapes = None  # if allocation fails, the next run must allocate again
             for name, array in inputs.items():
                 self._interpreter.resize_tensor_input(wanted[name]["index"], array.shape)
             self._interpreter.allocate_tensors()

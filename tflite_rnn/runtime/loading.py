@@ -1,4 +1,4 @@
-"""Loading models into the interpreter of one package, in this process: what workers and streams are made of."""
+"""Load models into the interpreter of one package, in this process; used by workers and streams."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from tflite_rnn.runtime.signature import Array, Signature
 
 
 class LoadsModels(Protocol):
-    """Makes models of one package ready to run."""
+    """Loads models with one package."""
 
     def load(self, request: Load) -> RunsModel:
-        """Load a model; whatever the package raises passes through."""
+        """Load a model. Errors of the package are not caught."""
 
 
 class RunsModel(Protocol):
-    """A loaded model; whatever its package raises passes through."""
+    """A loaded model. Errors of its package are not caught."""
 
     def signatures(self) -> tuple[Signature, ...]:
         """Describe every signature; one without a key if the file has none."""
 
     def run(self, signature_key: str | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once, leaving the state as it then is."""
+        """Invoke once; the state is kept."""
 
     def reset(self) -> None:
         """Zero the state."""
 
 
 def open_loader(interpreter: str) -> LoadsModels:
-    """Import the package of an interpreter and return what loads models into it; whatever it raises passes."""
+    """Import the package of an interpreter and return its loader. Errors of the package are not caught."""
     if interpreter == COMPILED_MODEL:
         from tflite_rnn.runtime.compiled_model import CompiledModelLoader
 

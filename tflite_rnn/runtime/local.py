@@ -1,4 +1,4 @@
-"""A model in an interpreter of this process: what a device runs, which has no worker processes."""
+"""Run a model in an interpreter in this process, as on a device without worker processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tflite_rnn.runtime.signature import RESET_KEY, Array, Signature, default_si
 _PREFERRED = (AI_EDGE_LITERT, TFLITE_RUNTIME, TF_LITE)
 
 _FAILURES = (ImportError, OSError, RuntimeError, TypeError, ValueError)
-"""What the packages of interpreters raise for a model or an input that they refuse."""
+"""Errors that interpreters raise for a model or an input that they refuse."""
 
 
 class LocalModel:
-    """A model loaded in this process. A kernel that crashes takes the process with it.
+    """A model loaded in this process. A kernel that crashes ends the process.
 
     Every method raises RuntimeFailure if the interpreter reports an error.
     """
@@ -38,17 +38,17 @@ class LocalModel:
 
     @property
     def keeps_state(self) -> bool:
-        """True if the model keeps its state from one invoke to the next on purpose, and has a reset."""
+        """True if the model is meant to keep its state between invokes, and has a signature ``reset``."""
         return any(signature.key == RESET_KEY for signature in self.signatures)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once and return the outputs by name, leaving the model's state as the invoke leaves it."""
+        """Invoke once and return the outputs by name; the state is kept."""
         arrays = {name: np.asarray(array) for name, array in inputs.items()}
         with _failures(self.runtime, f"running a model with {describe_shapes(arrays)}"):
             return self._model.run(self.signature.key, arrays)
 
     def rewind(self) -> None:
-        """Put the state that the model keeps on purpose back to its start, if there is any."""
+        """Run the model's signature ``reset`` if it keeps its state."""
         if self.keeps_state:
             with _failures(self.runtime, "resetting a model"):
                 self._model.run(RESET_KEY, {})
@@ -82,7 +82,7 @@ def _installed() -> list[str]:
 
 @contextmanager
 def _failures(runtime: Runtime, doing: str) -> Iterator[None]:
-    """Say what the interpreter was doing when it raised something."""
+    """Raise RuntimeFailure for the interpreter's errors, saying what it was doing."""
     try:
         yield
     except _FAILURES as error:

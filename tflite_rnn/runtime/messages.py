@@ -1,7 +1,7 @@
-"""What a client and its worker process say to each other: pickled messages, each after its length.
+"""Messages between a client and its worker process: pickled, each after its length.
 
-Both ends are the same user's processes, joined by pipes nobody else can reach, so pickle gives neither end
-more power over the other than it has already.
+Both ends are processes of the same user, joined by private pipes, so pickle does not give either of them more
+power than it has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Invoke once; answered with the outputs by name. The state of the model is left as the invoke leaves it."""
+    """Invoke once; answered with the outputs by name. The state of the model is kept."""
 
     model_id: int
     signature_key: str | None
@@ -80,7 +80,7 @@ Reply: TypeAlias = Done | Failed
 
 
 def write_message(stream: BinaryIO, message: Request | Reply) -> None:
-    """Send one message. OSError if the other end is gone."""
+    """Send one message. Raises OSError if the other end is closed."""
     payload = pickle.dumps(message, protocol=5)
     stream.write(_LENGTH.pack(len(payload)))
     stream.write(payload)

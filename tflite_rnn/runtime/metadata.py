@@ -1,4 +1,4 @@
-"""What a ``.tflite`` of this tool says of itself, read from its bytes alone: no interpreter, no schema, no NumPy.
+"""Read the metadata of a ``.tflite`` of this tool from its bytes, without interpreter, schema or NumPy.
 
 The file may come from anywhere: every offset is checked before it is followed, and sizes are bounded.
 """

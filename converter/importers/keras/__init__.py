@@ -1,9 +1,9 @@
 """Keras models, of Keras 3 and of Keras 2 (the package tf_keras), live and in files.
 
-A model is traced twice. In one trace every recurrent layer that this tool understands runs one marked op in place
-of its own loop; that one is converted. In the other the layers run as Keras wrote them; that one is the float
-reference, so that what is checked shares nothing with what was marked. No layer is recognised by its ops: its cell
-is asked for its weights and options, and a layer whose answers no cell of this tool computes keeps its own loop.
+A model is traced twice. In one trace, which is converted, every recurrent layer that the compiler knows runs one
+marked op instead of its loop. In the other, which is the float reference, the layers run unchanged, so that the
+reference does not depend on the markers. Layers are not recognised by their ops: weights and options are read from
+their cells, and a layer with an unknown cell or option keeps its loop.
 """
 
 from converter.importers.keras.files import load_keras_file

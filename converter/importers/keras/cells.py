@@ -1,4 +1,4 @@
-"""Keras' cells as cells of `converter.marker`: each is asked for its weights and options."""
+"""Describe Keras' cells as cells of `converter.marker`, from their weights and options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALIASES: Mapping[str, Activation] = {
     "hard_swish": Activation.HARD_SILU,
     "swish": Activation.SILU,
 }
-"""Names under which Keras has a function that `Activation` has under another."""
+"""Keras' names of functions that have another name in `Activation`."""
 
 OF_TENSORFLOW = (
     "elu",
@@ -29,15 +29,15 @@ OF_TENSORFLOW = (
     "softsign",
     "tanh",
 )
-"""Functions of ``tf.nn`` that are those of the same name in Keras."""
+"""Functions of ``tf.nn`` that equal those of the same name in Keras."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
-    """What one generation of Keras calls its cells and its activation functions.
+    """The cells and activation functions of one generation of Keras.
 
-    ``kinds`` has the kind of `converter.marker` for each class of cells: of exactly these classes, for a subclass
-    may compute anything. ``stacks`` are the classes that run several cells, one after the other.
+    ``kinds`` maps each class of cells to its kind in `converter.marker`. Subclasses are excluded, because they may
+    compute anything. ``stacks`` are the classes that run several cells one after another.
     """
 
     kinds: Mapping[type, str]
@@ -54,7 +54,7 @@ class MarkedCell:
 
 
 def describe(cell: Any, library: Library) -> MarkedCell | None:
-    """Return what a marked op needs to run ``cell``; None if no cell of the marker computes the same."""
+    """Return ``cell`` as a marked op runs it, None if no cell of the marker computes the same."""
     if type(cell) in library.stacks:
         return _stack(cell, library)
     kind = library.kinds.get(type(cell))
@@ -67,7 +67,7 @@ def describe(cell: Any, library: Library) -> MarkedCell | None:
 
 
 def is_lstm(leaf: CellSpec) -> bool:
-    """Tell whether a leaf's state is (h, c) in Keras, and so (c, h) in a marked op."""
+    """Return whether a leaf's state is (h, c) in Keras and (c, h) in a marked op."""
     return leaf.kind == "keras_lstm"
 
 
@@ -83,7 +83,7 @@ def _stack(cell: Any, library: Library) -> MarkedCell | None:
 
 
 def _attributes(cell: Any, kind: str, library: Library) -> dict[str, Attribute] | None:
-    """Return the attributes of a leaf, None if one of its functions is none that the compiler knows."""
+    """Return the attributes of a leaf, None if the compiler does not know one of its functions."""
     names = ["activation"] if kind == "keras_rnn" else ["activation", "recurrent_activation"]
     functions = [_known(getattr(cell, name), library) for name in names]
     attributes: dict[str, Attribute] = {"units": int(cell.units)}
@@ -99,16 +99,16 @@ def _attributes(cell: Any, kind: str, library: Library) -> dict[str, Attribute] 
 def _known(function: Any, library: Library) -> Activation | None:
     try:
         return library.activations.get(function)
-    except TypeError:  # a callable of the user's that cannot be a key
+    except TypeError:  # an unhashable callable of the user's
         return None
 
 
 def activation_functions(
     module: Any, renamed: Mapping[str, Activation], *, names: Iterable[str] = ()
 ) -> dict[Callable[..., Any], Activation]:
-    """Return the activation functions of a module, and TensorFlow's own: those that the compiler has.
+    """Return the activation functions of a module, and TensorFlow's, that the compiler has.
 
-    They go by their names in ``module``, all of them or only ``names``, unless ``renamed`` says otherwise.
+    They are identified by their names in ``module``, all or only ``names``, translated by ``renamed``.
     """
     import tensorflow as tf
 

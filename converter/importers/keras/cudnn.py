@@ -1,4 +1,4 @@
-"""Layers of tf_keras that run only on cuDNN, and so only on some graphics cards: their ordinary twins."""
+"""Replace the layers of tf_keras that run only on cuDNN by ordinary ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from converter.importers.keras.stored_config import for_keras2
 def runs_anywhere(model: Any) -> Any:
     """Return a model of tf_keras that computes the same without cuDNN; ``model`` itself if it has no such layer.
 
-    Raises SourceError for a subclassed model with such layers: only Keras' own kinds can be built once more.
+    Raises SourceError for a subclassed model with such layers: only Keras' own kinds of models can be rebuilt.
     """
     from tf_keras.src.layers.rnn.base_cudnn_rnn import _CuDNNRNN
 

@@ -1,7 +1,7 @@
-"""TimeDistributed as one call of its layer, for all steps at once.
+"""Run TimeDistributed as one call of its layer, for all steps at once.
 
-Keras runs the layer once for each step: as many copies as there are steps, or a loop that no TFLite op computes.
-At inference a layer does with one row what it does with many, so the steps may as well be rows.
+Keras runs the layer once per step, as many copies or a loop without a TFLite equivalent. At inference a layer
+treats each row alike, so the steps can be rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 def distributed_call(
     layer: Any, dense: type[Any], activations: Collection[Callable[..., Any]]
 ) -> Callable[..., Any]:
-    """Return what stands in for ``layer.call``.
+    """Return the replacement of ``layer.call``.
 
     A ``dense`` layer with one of these ``activations``, which work on the last axis or on each element, is called
     on the sequences as they are; any other layer on its steps as rows.
@@ -41,7 +41,7 @@ def _is_sequence(inputs: Any) -> bool:
 
 
 def _shape(inputs: Any, given: Any, rows: Any) -> list[Any]:
-    """Return the shape of results, made of constants wherever that is possible: one size may be -1."""
+    """Return the shape of results, of constants where possible: one size may be -1."""
     import tensorflow as tf
 
     batch, time = inputs.shape[:2]

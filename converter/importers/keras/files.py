@@ -1,4 +1,4 @@
-"""Keras models in files: ``.keras`` archives and HDF5, read by the Keras that reads them as they were meant."""
+"""Load Keras models from files: ``.keras`` archives and HDF5, each read by the Keras version that it needs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What Keras raises for a file that is damaged, or that it does not know what to make of."""
+"""Errors that Keras raises for a file that is damaged or that it cannot interpret."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredModel:
-    """A Keras file, its configuration read: ``keras_version`` wrote it."""
+    """A Keras file with its configuration; it was written by ``keras_version``."""
 
     path: Path
     config: Json
@@ -45,14 +45,13 @@ class StoredModel:
 
     @property
     def is_hdf5(self) -> bool:
-        """Whether the file is HDF5, and not an archive."""
+        """Whether the file is HDF5 rather than an archive."""
         return self.path.suffix.lower() in HDF5_SUFFIXES
 
     @property
     def is_for_keras2(self) -> bool:
-        """Whether only Keras 2 reads the file as it was meant."""
-        # Keras 3 knows neither all their options (time_major) nor the names of their weights, and it computes
-        # another hard_sigmoid.
+        """Whether the file needs Keras 2."""
+        # Keras 3 lacks some of their options (time_major) and weight names, and has another hard_sigmoid.
         return int(self.keras_version.partition(".")[0]) < 3
 
 
@@ -61,9 +60,8 @@ def load_keras_file(
 ) -> FlatFunction:
     """Return the function of the model in a ``.keras`` or HDF5 file, its recurrent layers marked.
 
-    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` nothing
-    that is in the file is run: neither code of Lambda layers nor modules that are not Keras' own. What is in
-    ``custom_objects`` is trusted.
+    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` no code in the
+    file is run: neither that of Lambda layers nor modules outside of Keras. ``custom_objects`` are trusted.
 
     Raises:
         SourceError: the file is missing, damaged, holds no model, would run code, or needs tf_keras, which is not

@@ -1,7 +1,7 @@
 """Recurrent layers of Keras 2, the package tf_keras: their ``call`` is what a marked op replaces.
 
-The loop is in the middle of ``call`` there, so what stands around it (which of the inputs are states, what is
-returned) is here once more.
+The loop is in the middle of ``call``, so the code around it (which inputs are states, what is returned) is
+repeated here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from converter.ir import Activation
 
 @contextmanager
 def tracing(model: Any, *, marked: bool) -> Iterator[None]:
-    """Have the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``, for a while."""
+    """Temporarily make the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``."""
     import tf_keras
 
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def _calls_of_keras() -> frozenset[Callable[..., Any]]:
 
 
 def _marked_call(layer: Any) -> Callable[..., Any]:
-    """Return what stands in for ``layer.call``."""
+    """Return the replacement of ``layer.call``."""
     import tensorflow as tf
 
     def call(

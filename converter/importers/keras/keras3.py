@@ -15,14 +15,14 @@ from converter.importers.keras.overriding import overridden
 
 @contextmanager
 def tracing(model: Any, *, marked: bool) -> Iterator[None]:
-    """Have the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``, for a while."""
+    """Temporarily make the recurrent layers of ``model`` start from zero, and run marked ops if ``marked``."""
     import keras
 
     library = _library()
     with ExitStack() as stack:
         for layer in recurrent_layers(model):
             stack.enter_context(overridden(layer, "stateful", False))
-            # Keras would draw masks for dropout, which it does not use at inference, and so move its random state.
+            # Keras would draw unused masks for dropout, and so advance its random state.
             stack.enter_context(overridden(layer, "_maybe_config_dropout_masks", lambda *_: None))
             if marked and _has_loop_of_keras(layer):
                 stack.enter_context(overridden(layer, "inner_loop", functools.partial(_run, layer, library)))
@@ -76,7 +76,7 @@ def _has_loop_of_keras(layer: Any) -> bool:
 def _run(
     layer: Any, library: Library, sequences: Any, initial_state: Any, mask: Any, training: Any = False
 ) -> tuple[Any, Any, Any]:
-    """Stand in for ``layer.inner_loop``: returns the last output, all outputs and the final state."""
+    """Replace ``layer.inner_loop``: return the last output, all outputs and the final state."""
     import keras
 
     cell = describe(layer.cell, library)

@@ -1,7 +1,7 @@
-"""One call of a marked function in place of a layer's loop.
+"""Replace a layer's loop by one call of a marked function.
 
-The function's body only says which shapes there are: nothing runs it. The converted model runs what the marker
-stands for, and the reference runs the layer's own loop.
+The function's body only provides shapes and is never run. The converted model runs the recurrence that the marker
+specifies, and the reference runs the layer's loop.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from converter.marker import CellSpec, Operands, RecurrenceSpec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerLoop:
-    """What a recurrent layer would have its loop run.
+    """The arguments of a recurrent layer's loop.
 
-    ``sequences`` are [B, T, D], or [T, B, D] if ``time_major``; ``mask`` is alike, without D. ``initial_state`` is
+    ``sequences`` are [B, T, D], or [T, B, D] if ``time_major``; ``mask`` likewise, without D. ``initial_state`` is
     flat, in Keras' order. ``go_backwards`` runs from the last step to the first and gives outputs in this order.
     """
 
@@ -38,7 +38,7 @@ class LayerLoop:
 
 
 def is_markable(sequences: Any, mask: Any) -> bool:
-    """Tell whether a marked op can take these: one float32 sequence, and a mask that is of whole steps."""
+    """Return whether a marked op can take these: one float32 sequence, and a mask of whole steps."""
     import tensorflow as tf
 
     if not isinstance(sequences, tf.Tensor) or sequences.dtype != tf.float32 or sequences.shape.rank != 3:
@@ -47,7 +47,7 @@ def is_markable(sequences: Any, mask: Any) -> bool:
 
 
 def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
-    """Run a loop as one marked op; returns its outputs, and the final state like the initial one."""
+    """Run a loop as one marked op; return its outputs and its final state, structured like the initial one."""
     import tensorflow as tf
 
     leaves = loop.cell.spec.leaves()
@@ -69,7 +69,7 @@ def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
 
     @tf.function(autograph=False, experimental_implements=spec.implements(), reduce_retracing=False)
     def marked(*flat: Any) -> list[Any]:
-        # Every operand has a part in every result, so that none is taken for unused.
+        # Every result depends on every operand, so that none is removed as unused.
         read = tf.add_n([tf.reduce_sum(tf.cast(operand, tf.float32)) for operand in flat])
         outputs = tf.zeros([*tf.unstack(tf.shape(flat[0]))[:2], depth]) + read
         return [outputs, *(state + read for state in spec.unpack(flat).initial_state or ())]
@@ -82,7 +82,7 @@ def run_marked(loop: LayerLoop) -> tuple[Any, list[Any]]:
 def last_output(loop: LayerLoop, outputs: Any, state: Sequence[Any]) -> Any:
     """Return the outputs of the last step [B, units]; ``state`` is the final one, in Keras' order.
 
-    They are the last cell's h, from which no loop has to collect outputs. Only a mask makes them differ.
+    They equal the last cell's final h, unless there is a mask; so no outputs need be collected.
     """
     if loop.mask is None:
         return state[-2] if is_lstm(loop.cell.spec.leaves()[-1]) else state[-1]

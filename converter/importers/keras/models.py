@@ -1,4 +1,4 @@
-"""Live Keras models: how one is called, and its two traces."""
+"""Live Keras models: their calling conventions and their two traces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARIES = ("keras", "tf_keras")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """How a model is called: flat inputs by name, and what makes flat outputs by name of them."""
+    """How a model is called: its flat inputs by name, and a function that returns flat outputs by name."""
 
     inputs: tuple[tuple[str, Any], ...]
     run: Callable[[Sequence[Any]], Any]
@@ -26,7 +26,7 @@ class Call:
 
 
 def is_keras_model(source: Any) -> bool:
-    """Tell whether ``source`` is a model of Keras 3 or of tf_keras, without importing either."""
+    """Return whether ``source`` is a model of Keras 3 or tf_keras, without importing either."""
     return _library_of(source) is not None
 
 
@@ -37,8 +37,8 @@ def from_keras_model(model: Any) -> FlatFunction:
     that the model returns. The model is not changed. Stateful layers start from zero.
 
     Raises:
-        SourceError: the model has not been built, takes tensors that are ragged or sparse, is of another backend
-            than TensorFlow, or has layers that only run on cuDNN and cannot be built once more.
+        SourceError: the model has not been built, takes tensors that are ragged or sparse, has another backend
+            than TensorFlow, or has layers that only run on cuDNN and cannot be replaced.
         ConversionError: a layer computes in another precision than float32.
     """
     is_keras3 = _library_of(model) == "keras"
@@ -152,7 +152,7 @@ def _call_of_subclass3(model: Any) -> Call:
 
 
 def _shapes_to_specs(shape: Any, model: Any) -> Any:
-    """Return the specs of what had these shapes when the model was built; any batch is taken."""
+    """Return specs of the shapes with which the model was built, with an unknown batch."""
     import tensorflow as tf
 
     if isinstance(shape, dict):
@@ -235,6 +235,6 @@ def _traced(model: Any, call: Call) -> FlatFunction:
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names as identifiers, numbers behind those that are taken: lstm, lstm_1, ..."""
+    """Return unique names as identifiers, with a number appended where necessary: lstm, lstm_1, ..."""
     taken = Names()
     return tuple(taken.fresh(identifier(name)) for name in names)

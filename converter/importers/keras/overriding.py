@@ -1,4 +1,4 @@
-"""Attributes of layers that are others for a while."""
+"""Temporarily override attributes of Keras layers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @contextmanager
 def overridden(layer: Any, name: str, value: object) -> Iterator[None]:
-    """Give one layer another attribute while the context lasts, and then back what it had.
+    """Override one attribute of a layer while the context lasts, then restore it.
 
-    Keras' own ``__setattr__`` is passed over, so that it tracks nothing.
+    Keras' own ``__setattr__`` is bypassed, so that nothing is tracked.
     """
     attributes = vars(layer)
     had, before = name in attributes, attributes.get(name)

@@ -1,4 +1,4 @@
-"""The configuration inside a Keras file: what reading it would run, and how tf_keras reads an old one rightly.
+"""The configuration in a Keras file: check what loading it would run, and adapt old ones to tf_keras.
 
 A configuration is the JSON that Keras writes: dictionaries with a ``class_name`` and a ``config``, nested.
 """
@@ -13,7 +13,7 @@ from converter.errors import SourceError
 Json: TypeAlias = Any
 
 FUNCTION_MODULES = frozenset({"activations", "builtins", "constraints", "initializers", "losses", "metrics"})
-"""Last names of the modules whose functions a file may name."""
+"""Last parts of the names of modules whose functions a file may use."""
 
 FOREIGN_OPS = frozenset({"io", "numpy_function", "py_func", "py_function", "raw_ops"})
 """Parts of names of TensorFlow functions that do more than compute."""
@@ -25,7 +25,7 @@ CUDNN: Mapping[str, tuple[str, Mapping[str, Json]]] = {
         {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True, "reset_after": True},
     ),
 }
-"""Layers that only run on cuDNN, and those that compute the same anywhere."""
+"""Layers that only run on cuDNN, with their portable equivalents."""
 
 
 OLD_DEFAULTS: Mapping[str, Mapping[str, Json]] = {
@@ -36,7 +36,7 @@ OLD_DEFAULTS: Mapping[str, Mapping[str, Json]] = {
 
 
 def check_safe(config: Json, place: str, custom_objects: Collection[str]) -> None:
-    """Raise SourceError if reading ``config`` would run code that is in the file, or that only the file names."""
+    """Raise SourceError if loading ``config`` would run code from the file, or from modules outside of Keras."""
     for entry in _objects(config):
         reason = _danger(entry, custom_objects)
         if reason is not None:
@@ -47,10 +47,10 @@ def check_safe(config: Json, place: str, custom_objects: Collection[str]) -> Non
 
 
 def for_keras2(config: Json) -> Json:
-    """Return ``config`` as tf_keras reads it rightly.
+    """Return ``config`` adapted to tf_keras.
 
-    Layers that only run on cuDNN become those that run anywhere, and what the first versions of Keras 2 left out,
-    their default being another than today's, is said.
+    Layers that only run on cuDNN become portable ones. Options that the first versions of Keras 2 omitted are
+    added where their default has changed since.
     """
     if isinstance(config, Mapping):
         changed = {key: for_keras2(value) for key, value in config.items()}
@@ -99,7 +99,7 @@ def _danger(entry: Mapping[str, Any], custom_objects: Collection[str]) -> str | 
 
 
 def _foreign_module(entry: Mapping[str, Any], kind: str, custom_objects: Collection[str]) -> str | None:
-    """Say what is wrong with the module that an entry would have imported, None if nothing is."""
+    """Return why the module that an entry would import is refused, None if it is allowed."""
     module, registered = entry.get("module"), entry.get("registered_name")
     name = str(entry.get("config")) if kind == "function" else kind
     if module is None or {name, str(registered)} & set(custom_objects):
