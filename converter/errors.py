@@ -1,4 +1,4 @@
-"""Every error a user of tflite-rnn can meet. Each message says where, what was seen and what to do."""
+"""All errors that tflite-rnn raises. Each message says where, what was expected, what was seen and what to do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class TfliteRnnError(Exception):
-    """Base of all errors that tflite-rnn raises on purpose; the CLI answers it with exit status 2."""
+    """Base of all errors that tflite-rnn raises on purpose; the CLI exits with status 2."""
 
 
 class SourceError(TfliteRnnError):
-    """A model cannot be read (it is missing, damaged, or of another kind than expected), or has no such part."""
+    """A model cannot be read (missing, damaged, of an unexpected kind), or lacks a part that was asked for."""
 
 
 class OptionError(TfliteRnnError, ValueError):
-    """An option has a value that it cannot have, whatever the model is."""
+    """An option has an invalid value."""
 
 
 class InternalError(TfliteRnnError):

@@ -26,7 +26,7 @@ def check_readable(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise TfliteRnnError if ``path`` cannot become a file: asked before long work, not after it.
+    """Raise TfliteRnnError if ``path`` cannot be written; call it before long work.
 
     A link is followed; what is already there must be a regular file.
     """

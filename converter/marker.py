@@ -186,7 +186,7 @@ class RecurrenceSpec:
                 mask=document["mask"],
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"incomplete recurrence specification ({error}): {text[:80]!r}") from error
+            raise ValueError(f"incomplete recurrence specification ({error}): got {text[:80]!r}") from error
 
     def implements(self) -> str:
         """Return the value of ``experimental_implements`` (a text-format NameAttrList) that marks a function."""

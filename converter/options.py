@@ -73,7 +73,9 @@ class ConvertOptions:
         if not isinstance(pair_directions, bool):
             raise OptionError(f"pair_directions: expected True or False, got {pair_directions!r}")
         if rename is not None and not _are_renames(rename):
-            raise OptionError(f'rename is {rename!r}; expected new names by old ones, as in {{"output_0": "y"}}')
+            raise OptionError(
+                f"rename: expected new names by old ones, such as {{'output_0': 'y'}}, got {rename!r}"
+            )
         form = None if lowering == AUTO else Lowering(lowering)
         policy = None if state is None else StatePolicy(state)
         return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()))

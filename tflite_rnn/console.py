@@ -1,4 +1,4 @@
-"""Keeping the terminal for the user: native libraries print to it, and TensorFlow greets."""
+"""Keep the output of native libraries and of TensorFlow's import off the terminal."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def _add_note(error: Exception, printed: bytes) -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without its greetings. TfliteRnnError if it is not installed."""
+    """Import TensorFlow without its log output. Raises TfliteRnnError if it is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
         with interrupts_end_the_process(), quiet_stderr():
-            import tensorflow as tf  # noqa: F401  # imported for its greetings alone
+            import tensorflow as tf  # noqa: F401  # imported only for its log output
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise

@@ -1,4 +1,4 @@
-"""Bytes of a ``.tflite`` to a program: a faithful reading, without any interpretation."""
+"""Read the bytes of a ``.tflite`` as a program, without any interpretation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from converter.files import check_readable
 from converter.flatbuffer.schema import BUILTIN_NAMES, DTYPES, IDENTIFIER, schema
 from converter.ir import Array, DType, Graph, Names, Op, Program, Signature, TensorType, TfliteOp, Value, verify
 
-# What the generated reader raises when an offset, a length or an enum of a damaged file makes no sense.
+# Errors of the generated reader for invalid offsets, lengths or enums in a damaged file.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -27,7 +27,7 @@ _DAMAGE = (
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of the model file at ``path``; SourceError if it cannot be read."""
+    """Return the content of the model file at ``path``. Raises SourceError if it cannot be read."""
     check_readable(path)
     try:
         return path.read_bytes()
@@ -38,7 +38,7 @@ def read_file(path: Path) -> bytes:
 def read_model(data: bytes, *, source: str = "model") -> Program:
     """Return the program in the flatbuffer ``data``.
 
-    Raises SourceError, naming ``source``, if the bytes are no TFLite flatbuffer or are damaged.
+    Raises SourceError, naming ``source``, if the bytes are damaged or not a TFLite flatbuffer.
     """
     if data[4:8] != IDENTIFIER:
         raise SourceError(

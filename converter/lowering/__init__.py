@@ -98,7 +98,7 @@ def _emit_steps(loop: Loop, lowering: Lowering | None, emitter: Emitter, add_gra
     elif lowering is Lowering.WHILE:
         emit_loop(loop, emitter, add_graph)
     else:
-        raise InvalidProgramError(f"{loop.name} has no lowering")
+        raise InvalidProgramError(f"{loop.name}: no lowering has been chosen")
 
 
 def _read_values(graph: Graph) -> set[Value]:

@@ -18,7 +18,7 @@ MOST_OPERANDS = 10
 def emit_unrolled(loop: Loop, emitter: Emitter) -> None:
     """Emit every step of ``loop``, whose time is a constant. Raises ValueError if it is not."""
     if loop.time.data is None:
-        raise ValueError(f"{loop.name}: the number of steps is not known")
+        raise ValueError(f"{loop.name}: expected a constant number of steps")
     parts: list[Sequence[Value]] = []
     states: Sequence[Value] = loop.states
     for number in range(int(loop.time.data)):

@@ -1,4 +1,4 @@
-"""adapt-to-target: what a target cannot take although there is an equal form that it can, in that form."""
+"""adapt-to-target: replace ops that a target does not support by equivalent ones that it does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from converter.targets import LIMITS, Rewrite, Target, direct_outputs, needed_re
 
 
 def adapt_to_target(program: Program, target: Target) -> Program:
-    """Rewrite a program of TFLite ops for ``target``; exact, and nothing where the target takes everything.
+    """Rewrite a program of TFLite ops exactly for ``target``.
 
-    SELECT becomes SELECT_V2 where only that is known, CONCATENATION of many operands a tree of them, and an output
-    that is no result of its own a copy.
+    SELECT becomes SELECT_V2 where only that is supported, a long CONCATENATION a tree, and an output that is not a
+    separate tensor a copy.
     """
     for rewrite in needed_rewrites(program, target):
         program = _REWRITES[rewrite](program, target)
@@ -82,7 +82,7 @@ def _copied_outputs(graph: Graph) -> Graph:
 
 
 def _copy(value: Value, emitter: Emitter) -> Value:
-    # Neither runs in place. A scalar has no axis to concatenate along.
+    # Neither op runs in place. A scalar has no axis to concatenate along.
     if value.type.rank == 0:
         return emitter.maximum(value, value, "copy")
     return emitter.concatenation([value], 0, "copy")

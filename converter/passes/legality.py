@@ -1,7 +1,7 @@
-"""What each lowering computes exactly: each rule refuses one thing that it does not.
+"""The legality of lowerings: each rule refuses one thing that a lowering does not compute exactly.
 
 The kernels' behaviour was measured on tflite-runtime 2.14, ai-edge-litert 2.3 and tf.lite 2.21; a rule's comment
-says what they do instead. Deciding is all that happens here; `choose_lowering` acts on it.
+says what they do instead. `choose_lowering` acts on these decisions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from converter.targets import Target, fused_op_rejections
 LSTM_ACTIVATIONS = frozenset({Activation.TANH, Activation.RELU, Activation.RELU6})
 RNN_ACTIVATIONS = LSTM_ACTIVATIONS | {Activation.LINEAR}
 
-# What FILL, GATHER and DYNAMIC_UPDATE_SLICE know on all runtimes.
+# The types that FILL, GATHER and DYNAMIC_UPDATE_SLICE support on all runtimes.
 SEQUENCE_TYPES = frozenset({DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.BOOL})
 
 
@@ -37,7 +37,7 @@ def fused_rejections(
 ) -> Iterator[Rejection]:
     """Yield every reason why the fused op does not compute ``op`` exactly on ``target``.
 
-    ``unsettled`` is an op that may make the runtimes size tensors before the fused op runs (see `dynamic_shapes`);
+    ``unsettled`` is an op whose results may be sized at run time before the fused op runs (see `dynamic_shapes`);
     ``is_main`` says whether ``op`` is in the main graph.
     """
     yield from _type_rejections(op)
@@ -108,8 +108,8 @@ def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.SCAN_TYPE,
                 op.place,
-                f"the steps read or write {value.name} of type {value.type.dtype.value}, which the runtimes' ops "
-                "for that do not know",
+                f"{value.name} is {value.type.dtype.value}, which the ops that read and write steps do "
+                "not support on all runtimes",
                 f"cast it to one of {', '.join(sorted(dtype.value for dtype in SEQUENCE_TYPES))}",
             )
         if value.type.rank is None:
@@ -156,7 +156,7 @@ def _mask_rejections(op: Recurrence) -> Iterator[Rejection]:
 
 
 def _nesting_rejections(op: Recurrence) -> Iterator[Rejection]:
-    # Inside control flow the runtimes keep state tensors per call of the body, each in its own way.
+    # Inside control flow the runtimes differ in how long they keep state tensors.
     yield Rejection(
         Rule.FUSED_IN_CONTROL_FLOW,
         op.place,

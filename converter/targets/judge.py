@@ -1,4 +1,4 @@
-"""Whether a model runs on a target: every rule of the target that the model breaks."""
+"""Judge whether a model runs on a target: find every rule of the target that it breaks."""
 
 from __future__ import annotations
 

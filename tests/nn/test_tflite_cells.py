@@ -122,10 +122,10 @@ def test_the_weights_of_an_lstm_cell_can_be_taken_over():
 def test_inputs_of_another_type_than_the_weights_are_an_assertion_error(cell_class):
     for activation in (None, unnamed_tanh):
         cell = cell_class(U, activation=activation, dtype=tf.float32)
-        with pytest.raises(AssertionError, match="the inputs are float64, the weights float32"):
+        with pytest.raises(AssertionError, match="expected inputs of the weights' type float32, got float64"):
             nn.dynamic_rnn(cell, inputs(tf.float64), dtype=tf.float64, time_major=True)
         built(cell)
-        with pytest.raises(AssertionError, match="the inputs are float64, the weights float32"):
+        with pytest.raises(AssertionError, match="expected inputs of the weights' type float32, got float64"):
             cell(np.zeros([B, D]), cell.zero_state(B, tf.float64))
         with pytest.raises(ValueError, match="must be of one type"):
             cell(np.zeros([B, D], np.float32), cell.zero_state(B, tf.float64))

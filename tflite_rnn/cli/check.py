@@ -107,4 +107,4 @@ def _read_inputs(path: Path) -> Mapping[str, Array]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path}: not an .npz file of input arrays: {error}") from error
+        raise SourceError(f"{path}: expected an .npz file of input arrays: {error}") from error

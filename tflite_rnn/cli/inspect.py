@@ -23,7 +23,7 @@ from tflite_rnn.terminal import console
     help="Instead, judge whether the file runs there: every reason why not, and exit status 1.",
 )
 def inspect_command(model: Path, target: str | None) -> Status:
-    """Show the signature, ops, tensors, states and size of a .tflite, of whatever origin."""
+    """Show the signatures, ops, tensors, states and size of any .tflite."""
     data = read_file(model)
     program = read_model(data, source=str(model))
     if target is not None:
@@ -33,7 +33,7 @@ def inspect_command(model: Path, target: str | None) -> Status:
     try:
         metadata: ModelMetadata | str | None = read_metadata(data, source=str(model))
     except SourceError as error:
-        metadata = str(error)  # the rest of the file may be read all the same
+        metadata = str(error)  # the rest of the file can still be read
     table_console().print(describe(program, title=str(model), size=len(data), metadata=metadata))
     return Status.GOOD
 

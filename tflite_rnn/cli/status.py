@@ -19,7 +19,7 @@ from tflite_rnn.interrupts import INTERRUPTED
 from tflite_rnn.terminal import PrintingConsole, console, discard, printable
 
 FILE_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
+"""The width of a table that is written to a file or a pipe."""
 
 COMPLETION = "_TFLITE_RNN_COMPLETE"
 """The environment variable by which a shell asks Click what could follow."""

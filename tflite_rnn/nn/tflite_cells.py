@@ -77,7 +77,9 @@ def _by_rows(x: Tensor, matrix: Tensor) -> Tensor:
 def _assert_weight_type(name: str, weights: Any, inputs: Any) -> None:
     """Raise AssertionError unless inputs are of the weights' type, as the cells of TensorFlow 1.15 did."""
     if inputs != weights:
-        raise AssertionError(f"{name}: the inputs are {inputs.name}, the weights {weights.name}; cast the inputs")
+        raise AssertionError(
+            f"{name}: expected inputs of the weights' type {weights.name}, got {inputs.name}; cast the inputs"
+        )
 
 
 class TfLiteRNNCell(SingleStateCell):
