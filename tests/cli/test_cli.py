@@ -154,7 +154,9 @@ def test_convert_without_output_is_a_usage_error(tmp_path: Path) -> None:
 def test_check_refuses_inputs_that_are_no_archive(model: Path, tmp_path: Path) -> None:
     broken = tmp_path / "inputs.npz"
     broken.write_bytes(b"no archive")
-    assert "not an .npz file of input arrays" in refused("check", model, "--against", tmp_path, "--inputs", broken)
+    assert "expected an .npz file of input arrays" in refused(
+        "check", model, "--against", tmp_path, "--inputs", broken
+    )
 
 
 @pytest.fixture(scope="module")
