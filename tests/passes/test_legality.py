@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Cell, str, str]] = {
     "hard sigmoid gates": (
         lstm_cell(recurrent_activation=Activation.HARD_SIGMOID),
         "lstm-recurrent-activation",
-        "gates are sigmoid, not hard_sigmoid",
+        "gates use sigmoid, not hard_sigmoid",
     ),
     "cell_clip=0.0": (lstm_cell(cell_clip=0.0), "lstm-zero-clip", "cell_clip is 0.0"),
     "proj_clip=0.0": (lstm_cell(projection=2, projection_clip=0.0), "lstm-zero-clip", "proj_clip is 0.0"),
