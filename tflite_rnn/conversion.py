@@ -1,4 +1,4 @@
-"""`convert`: a model in, a ``.tflite`` of builtin ops out."""
+"""`convert`: compile a model to a ``.tflite`` of builtin ops."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def convert(
 
     Args:
         source: a `SavedModel`, `FrozenGraph`, `KerasFile`, `TfliteModel`, `KerasModel` or `Function`, which say
-            how to read it; or what stands for one with its default options: a path (its kind is told by what is
-            there), the bytes of a ``.tflite``, a model of Keras 3 or tf_keras, a ``tf.function`` with an input
-            signature, or a concrete function.
+            how to read it; or a shorthand for one with its default options: a path (its kind is detected), the
+            bytes of a ``.tflite``, a model of Keras 3 or tf_keras, a ``tf.function`` with an input signature, or a
+            concrete function.
         lowering: ``"auto"`` lowers each recurrence to a fused op where that is exact, and to a loop of builtin ops
             where it is not; ``"fused"`` or ``"while"`` insists on one form, and ``"unrolled"`` writes all steps
             out one after another, if their number is fixed.
         state: ``"stateless"`` starts every invoke from zero or from the network's own initial state;
-            ``"explicit"`` makes inputs and outputs of every state, called alike (``state_0_c``, ``state_0_h``, …),
-            so that a caller can feed back what it got; ``"streaming"`` keeps the states in the model from one
-            invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream` does both).
-            If it is None, models are stateless, but a ``.tflite`` whose recurrent ops see one step at each invoke
-            is refused: it keeps its state on purpose.
+            ``"explicit"`` makes inputs and outputs of every state, with the same names (``state_0_c``,
+            ``state_0_h``, …), so that a caller can feed the outputs back; ``"streaming"`` keeps the states in the
+            model from one invoke to the next, until its signature ``reset`` is run (`tflite_rnn.runtime.Stream`
+            does both). If it is None, models are stateless, but a ``.tflite`` whose recurrent ops see one step at
+            each invoke is refused: it keeps its state on purpose.
         target: where the model is to run: ``"litert"`` (the interpreter of ai-edge-litert and tf.lite),
             ``"tflite-runtime"``, ``"litert-compiled"`` (LiteRT's CompiledModel), ``"litert-web"`` (LiteRT.js) or
-            ``"tflm"`` (microcontrollers). Recurrences take a form that it has; ``tflite-rnn targets`` lists them.
-            Some targets need all sizes fixed: see the sources' ``input_shapes``.
+            ``"tflm"`` (microcontrollers). Recurrences are lowered to ops that it supports; ``tflite-rnn targets``
+            lists them. Some targets need all sizes fixed: see the sources' ``input_shapes``.
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
         rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
@@ -47,8 +47,8 @@ def convert(
         survives an invoke: equal inputs give equal outputs, whatever ran before. Equal sources give equal bytes.
 
     Raises:
-        OptionError: an option has a value that it cannot have.
-        SourceError: the source cannot be read, or does not have what its options name.
+        OptionError: an option has an invalid value.
+        SourceError: the source cannot be read, or lacks what its options name.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
     """
     options = ConvertOptions.parse(

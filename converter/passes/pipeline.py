@@ -34,7 +34,7 @@ from converter.passes.vectorize_scans import vectorize_scans
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A named rewriting of programs. ``ensures`` is a fact about every result that is worth checking, if any."""
+    """A named pass over programs. ``ensures`` is a property of every result, checked after the pass, if any."""
 
     name: str
     run: Callable[[Program], Program]
@@ -57,19 +57,19 @@ DEAD_CODE = Pass("dead-code", dead_code)
 
 CANONICALIZE = (
     RAISE_FUSED_OPS,  # first: no other pass knows that an op may write its operands
-    KEEP_AXES,  # before RAISE_LOOPS: what a loop reads keeps its shape
+    KEEP_AXES,  # before RAISE_LOOPS: the inputs of loops keep their shapes
     RAISE_LOOPS,
-    TRIM_SCANS,  # after RAISE_LOOPS: a loop carries more than is read of it
+    TRIM_SCANS,  # after RAISE_LOOPS: loops carry values that are not read
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop
-    RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are no part of a cell
-    VECTORIZE_SCANS,  # after RECOGNIZE_CELLS: what is left of a step without its cells has no state
-    ABSORB_REVERSALS,  # before ABSORB_TRANSPOSES: a reversal between a transpose and its recurrence would hide it
+    RECOGNIZE_CELLS,  # after FOLD_DROPOUT: random numbers are not part of a cell
+    VECTORIZE_SCANS,  # after RECOGNIZE_CELLS: the rest of a step has no state
+    ABSORB_REVERSALS,  # before ABSORB_TRANSPOSES: a reversal would hide the transpose before it
     ABSORB_TRANSPOSES,
     ABSORB_REVERSALS,  # after ABSORB_TRANSPOSES: TensorFlow 1 reverses before it transposes
     FOLD_FORGET_BIAS,
     RESOLVE_STATE,
-    REFINE_SHAPES,  # after RESOLVE_STATE, which knows zeros by how their shapes are computed
-    DEAD_CODE,  # after RESOLVE_STATE: the ops that made a zero state are needed no more
+    REFINE_SHAPES,  # after RESOLVE_STATE, which recognises zeros by how their shapes are computed
+    DEAD_CODE,  # after RESOLVE_STATE: the ops that computed a zero state are unused
 )
 
 STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
@@ -86,13 +86,13 @@ def accept(options: ConvertOptions) -> tuple[Pass, ...]:
 
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes that settle the signature, and how each recurrence is lowered."""
+    """Return the passes that determine the signature and the lowering of each recurrence."""
     names = dict(options.rename)
     return (
         *STATE_PASSES[options.policy],
-        # After the states: those have names, too.
+        # After the states, which can be renamed, too.
         Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),
-        # After DEAD_CODE: a recurrence nobody reads must not stop a conversion.
+        # After DEAD_CODE: an unused recurrence must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )
 
@@ -101,8 +101,8 @@ READ_FINAL_STATE = Pass("read-final-state", read_final_state)
 
 
 def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes over recurrences whose lowerings are chosen."""
-    last_outputs = (READ_FINAL_STATE, DEAD_CODE)  # the slices of the outputs are needed no more
+    """Return the passes over recurrences with chosen lowerings."""
+    last_outputs = (READ_FINAL_STATE, DEAD_CODE)  # the slices of the outputs are unused now
     if not options.pair_directions:
         return last_outputs
     return (
@@ -112,9 +112,9 @@ def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
 
 
 def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes over what the lowering left."""
+    """Return the passes after the lowering."""
     return (
-        DEAD_CODE,  # lowering writes the readers of every final state, wanted or not
+        DEAD_CODE,  # lowering emits readers of all final states, used or not
         Pass(
             "adapt-to-target",
             lambda program: adapt_to_target(program, options.target),
@@ -124,7 +124,7 @@ def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
 
 
 def run_passes(program: Program, passes: Iterable[Pass]) -> Program:
-    """Run ``passes`` in order, verifying the program, and what the pass ensures, after each.
+    """Run ``passes`` in order; after each, verify the program and what the pass ensures.
 
     Raises InvalidProgramError, naming the pass, if either does not hold.
     """
