@@ -1,6 +1,6 @@
 """The typed intermediate representation: cells, recurrences, graphs; verified, printed and evaluated here.
 
-Nothing below this package knows TensorFlow, flatbuffers or any target; NumPy is all it needs.
+It does not depend on TensorFlow, flatbuffers or targets; it only needs NumPy.
 """
 
 from converter.ir.attributes import FullyConnected, StridedSlice, fused_activation, integers, new_op

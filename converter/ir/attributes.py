@@ -1,4 +1,4 @@
-"""What the options and the constant operands of TFLite ops say. No other module reads options."""
+"""Decode the options and constant operands of TFLite ops. No other module reads options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 def new_op(
     builtin: str, operands: Sequence[Value | None], results: Sequence[Value], options: Options | None = None
 ) -> TfliteOp:
-    """Return an op with the options table of its builtin, in the least version that has what it uses."""
+    """Return an op with the options table of its builtin, in the lowest version that has the features it uses."""
     given = dict(options or {})
     version = least_version(builtin, operands, given)
     table = BUILTINS.get(builtin, UNKNOWN).options
@@ -80,7 +80,7 @@ def fused_activation(op: TfliteOp) -> str:
 
 
 def activation_number(op: TfliteOp) -> int:
-    """Return the number of the activation in the schema, which may be none that is known here."""
+    """Return the number of the activation in the schema, which may be unknown."""
     return _integer(op, "fusedActivationFunction")
 
 
@@ -90,7 +90,7 @@ def axis(op: TfliteOp) -> int:
 
 
 def has_batch_axes(op: TfliteOp) -> bool:
-    """Return whether a GATHER has indices of their own for each entry of its leading axes."""
+    """Return whether a GATHER has separate indices for each entry of its leading axes."""
     return _integer(op, "batchDims") != 0
 
 
@@ -105,12 +105,12 @@ def block_size(op: TfliteOp) -> int:
 
 
 def spans_axes(op: TfliteOp, place: int) -> bool:
-    """Return whether an entry of a STRIDED_SLICE stands for all axes that have no entry."""
+    """Return whether an entry of a STRIDED_SLICE is an ellipsis, for all axes without an entry."""
     return bool(_integer(op, "ellipsisMask") & 1 << place)
 
 
 def adds_axis(op: TfliteOp, place: int) -> bool:
-    """Return whether an entry of a STRIDED_SLICE stands for a new axis of size one."""
+    """Return whether an entry of a STRIDED_SLICE adds an axis of size one."""
     return bool(_integer(op, "newAxisMask") & 1 << place) and not spans_axes(op, place)
 
 
@@ -125,7 +125,7 @@ def keeps_dims(op: TfliteOp) -> bool:
 
 
 def squeezed_axes(op: TfliteOp) -> tuple[int, ...]:
-    """Return the axes that a SQUEEZE drops; none stands for all of size one."""
+    """Return the axes that a SQUEEZE drops; an empty tuple means all of size one."""
     return _integers(op, "squeezeDims")
 
 
@@ -165,7 +165,7 @@ def slope(op: TfliteOp) -> float:
 
 
 def beta(op: TfliteOp) -> float:
-    """Return what a SOFTMAX multiplies its operand by."""
+    """Return the factor of a SOFTMAX's operand."""
     return _number(op, "beta", 1.0)
 
 
@@ -198,7 +198,7 @@ def merges_outputs(op: TfliteOp) -> bool:
 
 
 def integers(value: Value | None) -> tuple[int, ...] | None:
-    """Return the elements of a constant of integers; None for anything that is no constant."""
+    """Return the elements of a constant of integers, None for any other value."""
     return None if value is None or value.data is None else tuple(int(number) for number in value.data.reshape(-1))
 
 
@@ -276,14 +276,14 @@ class FullyConnected:
 
     @classmethod
     def of(cls, op: TfliteOp) -> FullyConnected:
-        """Return what a FULLY_CONNECTED says."""
+        """Return the view of a FULLY_CONNECTED."""
         bias = op.operands[2] if len(op.operands) > 2 else None
         shuffled = _integer(op, "weightsFormat") != 0
         return cls(op.operand(0), op.operand(1), bias, fused_activation(op), _flag(op, "keepNumDims"), shuffled)
 
     @classmethod
     def match(cls, op: Op | None) -> FullyConnected | None:
-        """Return what ``op`` says if it is a FULLY_CONNECTED."""
+        """Return the view of ``op`` if it is a FULLY_CONNECTED."""
         dense = as_tflite(op, "FULLY_CONNECTED")
         return None if dense is None else cls.of(dense)
 
@@ -292,7 +292,7 @@ class FullyConnected:
 class Windows:
     """How a convolution or a pool moves over axes, in the order height, width, or depth, height, width.
 
-    If x ``is_padded``, there is a result for each stride that begins in it; else for each window that lies in it.
+    If x ``is_padded``, there is one result per stride that begins in it, else one per window that lies in it.
     ``sizes`` are those of a pool's windows; a convolution's are the sizes of its filters.
     """
 
@@ -303,7 +303,7 @@ class Windows:
 
     @classmethod
     def of(cls, op: TfliteOp, *, axes: str = "HW") -> Windows:
-        """Return what an op over the given axes says."""
+        """Return the windows of an op over the given axes."""
         sides = {"D": "Depth", "H": "Height", "W": "Width"}
         return cls(
             _integer(op, "padding") == 0,
@@ -317,8 +317,8 @@ class Windows:
 class StridedSlice:
     """``x[begin:end:strides]``, one entry per axis; the last axes have none and are whole.
 
-    An open begin or end is that of x, whatever the operand says. A dropped axis gives its one element at begin.
-    ``is_plain`` says that there is nothing else: no ellipsis, no new axis, no end that counts from begin.
+    An open begin or end is that of x, whatever the operand holds. A dropped axis selects the element at begin.
+    ``is_plain`` excludes an ellipsis, new axes, and ends that count from begin.
     """
 
     x: Value
@@ -332,7 +332,7 @@ class StridedSlice:
 
     @classmethod
     def of(cls, op: TfliteOp) -> StridedSlice:
-        """Return what a STRIDED_SLICE says."""
+        """Return the view of a STRIDED_SLICE."""
         plain = not any(_flag(op, name) for name in ("ellipsisMask", "newAxisMask", "offset"))
         begins, ends, dropped = (_integer(op, name) for name in ("beginMask", "endMask", "shrinkAxisMask"))
         x, begin, end, strides = (op.operand(index) for index in range(4))
@@ -340,7 +340,7 @@ class StridedSlice:
 
     @classmethod
     def match(cls, op: Op | None) -> StridedSlice | None:
-        """Return what ``op`` says if it is a STRIDED_SLICE."""
+        """Return the view of ``op`` if it is a STRIDED_SLICE."""
         sliced = as_tflite(op, "STRIDED_SLICE")
         return None if sliced is None else cls.of(sliced)
 
@@ -353,7 +353,7 @@ class StridedSlice:
         return bool(self._open_ends & 1 << axis)
 
     def drops(self, axis: int) -> bool:
-        """Return whether the result does not have the axis."""
+        """Return whether the axis is dropped."""
         return bool(self._dropped & 1 << axis)
 
     def is_whole(self, axis: int) -> bool:
@@ -362,11 +362,11 @@ class StridedSlice:
 
     @property
     def dropped_axis(self) -> int | None:
-        """The axis that is dropped, if it is just one."""
+        """The dropped axis, if there is exactly one."""
         mask = self._dropped
         return mask.bit_length() - 1 if mask and not mask & (mask - 1) else None
 
     @property
     def has_unit_strides(self) -> bool:
-        """Whether nothing is skipped, on any axis."""
+        """Whether all strides are 1."""
         return set(integers(self.strides) or (0,)) == {1}

@@ -1,4 +1,4 @@
-"""The op table: what is known of each builtin of the TFLite schema, whoever asks."""
+"""The op table: the facts about each builtin of the TFLite schema."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 
 class Trait(Flag):
-    """What an op does, as far as anything depends on it."""
+    """Properties of ops."""
 
     NONE = 0
     ELEMENTWISE = auto()
     """Element by element; the result has the broadcast shape of the operands."""
     STEPPED = auto()
-    """Elementwise and piecewise constant: no part of a smooth activation function."""
+    """Elementwise and piecewise constant, so not part of a smooth activation function."""
     RESHAPES = auto()
     """The result holds the elements of operand 0, in their order."""
     REPEATS = auto()
@@ -35,7 +35,7 @@ class Trait(Flag):
 class Builtin:
     """One op of the schema.
 
-    ``operands`` and ``results`` are how many there are, at least and at most; ``absent`` are the positions of the
+    ``operands`` and ``results`` are their least and greatest numbers; ``absent`` are the positions of the
     operands that may be left out (-1 in the file). ``options`` names the table of its options, None if the schema
     has none for it.
 
@@ -75,7 +75,7 @@ _SOME = (1, maxsize)
 _E = Trait.ELEMENTWISE
 
 UNKNOWN = _op(_ANY, results=_ANY, sized_by=None)
-"""An op of which nothing is known: StableHLO's, for example, which are copied as they are."""
+"""An unknown op, for example of StableHLO, which is copied unchanged."""
 
 BUILTINS: Mapping[str, Builtin] = MappingProxyType(
     {

@@ -16,7 +16,7 @@ class Activation(Enum):
     """Activation functions by their Keras names, with the parameters they have when called by name.
 
     ``hard_sigmoid`` is Keras 3's, x / 6 + 1/2 clipped to [0, 1]; ``keras2_hard_sigmoid`` is x / 5 + 1/2, clipped.
-    ``celu`` has no entry, being ``elu`` for its alpha of 1.
+    ``celu`` has no entry: with its alpha of 1 it equals ``elu``.
     """
 
     LINEAR = "linear"

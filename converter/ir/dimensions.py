@@ -1,4 +1,4 @@
-"""Sizes of axes: numbers, or products of sizes that are known only when the model runs."""
+"""Sizes of axes: numbers, or products of symbolic sizes that are known only when the model runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converter.ir.types import Value
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The size of ``value`` along ``axis``; without an axis, the whole number that its one element is."""
+    """The size of ``value`` along ``axis``; without an axis, the integer in its only element."""
 
     value: Value
     axis: int | None = None
@@ -20,7 +20,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """``factor`` times one or more extents; equal products are equal whatever order they were multiplied in."""
+    """``factor`` times one or more extents, equal for any order of the factors."""
 
     factor: int
     extents: frozenset[tuple[Extent, int]]
@@ -30,16 +30,16 @@ class Product:
 Dimension: TypeAlias = int | Product
 
 SymbolicShape: TypeAlias = tuple[Dimension | None, ...]
-"""The sizes of the axes of a value; None where nothing is known of one."""
+"""The sizes of the axes of a value, None where unknown."""
 
 
 def unknown(value: Value, axis: int | None = None) -> Product:
-    """Return a dimension that is told by ``value`` alone, as by `Extent`."""
+    """Return a dimension that only ``value`` determines, as by `Extent`."""
     return Product(1, frozenset({(Extent(value, axis), 1)}))
 
 
 def multiply(dimensions: Iterable[Dimension | None]) -> Dimension | None:
-    """Return the product of ``dimensions``, None if nothing is known of one of them; that of none is 1."""
+    """Return the product of ``dimensions``, None if one of them is unknown, 1 if there are none."""
     factor, powers = 1, Counter[Extent]()
     for dimension in dimensions:
         if dimension is None:
@@ -51,7 +51,7 @@ def multiply(dimensions: Iterable[Dimension | None]) -> Dimension | None:
 
 
 def divide(dimension: Dimension | None, divisor: Dimension | None) -> Dimension | None:
-    """Return ``dimension / divisor`` if that is known to be a whole number or a product of extents, else None."""
+    """Return ``dimension / divisor`` if it is known to be an integer or a product of extents, else None."""
     if dimension is None or divisor is None or divisor == 0:
         return None
     factor, powers = _parts(dimension)

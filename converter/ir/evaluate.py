@@ -1,4 +1,4 @@
-"""The numpy evaluator: what a program means, computed in float64.
+"""The NumPy evaluator, which defines the meaning of programs, in float64.
 
 It is the oracle of every pass and lowering, so it is written for clarity, step by step, and shares no code with
 them. Besides recurrences it knows the TFLite ops of `kernels`; any other op is an error.
@@ -108,7 +108,7 @@ def _evaluate_bidirectional(op: Bidirectional, operands: list[Array | None]) -> 
 
 
 def _reversed(sequence: Array, lengths: Array | None, op: Recurrence) -> Array:
-    """Turn each row around within its length; what is past it stays where it is."""
+    """Reverse each row within its length; the padding stays in place."""
     rows = np.moveaxis(sequence, op.time_axis, 1).copy()
     for number, row in enumerate(rows):
         end = len(row) if lengths is None else min(max(int(lengths[number]), 0), len(row))
@@ -139,7 +139,7 @@ def _evaluate_scan(op: Scan, operands: list[Array | None]) -> list[Array]:
 
 
 def _stacked(parts: list[Array], time: int, value: Value) -> Array:
-    """Stack what the steps gave, followed by zeros for the steps that were not run."""
+    """Stack the elements of the steps, followed by zeros for the steps that were not run."""
     if not parts:
         return np.zeros([time, *(dim or 0 for dim in (value.type.shape or (0,))[1:])])
     return np.stack([*parts, *[np.zeros_like(parts[0])] * (time - len(parts))])
@@ -232,12 +232,12 @@ def activate(activation: Activation, x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    # tanh neither overflows nor cancels, where 1 / (1 + exp(-x)) does the first for large negative x.
+    # tanh does not overflow, unlike 1 / (1 + exp(-x)) for large negative x.
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 
 def _softplus(x: Array) -> Array:
-    # logaddexp warns of what is not a number, and rows past their length may hold anything.
+    # logaddexp warns of NaN, and rows may hold anything past their length.
     return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
 
 

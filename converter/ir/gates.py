@@ -1,7 +1,7 @@
-"""What the cells are made of: gates, peepholes and layer normalisation, with their weights.
+"""The parts of cells with their weights: gates, peepholes and layer normalisation.
 
-Every array is in the layout of the TFLite kernels: one matrix per gate, ``[units, input]`` and
-``[units, output]``, whatever the source stored.
+Every array is in the layout of the TFLite kernels: one matrix per gate, ``[units, input]`` and ``[units,
+output]``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class GateNorm:
 class LayerNorm:
     """Layer normalisation (Ba 2016) of a vector of units: (z - mean) / sqrt(variance + epsilon) * gamma + beta.
 
-    gamma and beta are [units]; the variance is that of the vector, not an estimate of a population's.
+    gamma and beta are [units]; the variance is that of the vector, without Bessel's correction.
     """
 
     gamma: Array

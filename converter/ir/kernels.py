@@ -1,7 +1,7 @@
-"""TFLite builtins in NumPy, as the kernels define them: what the bodies of loops are made of.
+"""TFLite builtins in NumPy, as the kernels define them.
 
-Floating-point values are float64 here. Each function takes an op and its operands that are there, and returns the
-op's results.
+Floating-point values are float64 here. Each function takes an op and its operands that are present, and returns
+the op's results.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "CAST": lambda op, operands: [operands[0].astype(_cast_type(op))],
         "CONCATENATION": lambda op, operands: [np.concatenate(operands, axis=attributes.axis(op))],
         "CUMSUM": _cumsum,
-        "DEQUANTIZE": _unary(_widened),  # of float16 weights; quantized integers are no arrays of floats
+        "DEQUANTIZE": _unary(_widened),  # of float16 weights; quantized integers are not supported
         "DIV": _binary(np.divide),
         "ELU": _unary(lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))),
         "EQUAL": _binary(np.equal),

@@ -1,4 +1,4 @@
-"""Finding the ops that a rewrite looks for."""
+"""Match ops in rewrites."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from converter.ir.types import Value
 
 
 def as_tflite(op: Op | None, *codes: str) -> TfliteOp | None:
-    """Return ``op`` if it is a TFLite op, and one of ``codes`` if there are any: of builtins or of custom ops."""
+    """Return ``op`` if it is a TFLite op, and its builtin or custom code is one of ``codes`` if there are any."""
     return op if isinstance(op, TfliteOp) and (not codes or op.code in codes) else None
 
 

@@ -1,4 +1,4 @@
-"""Names of values, each given once in a graph."""
+"""Unique names of the values of a graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Names:
         return candidate
 
     def copy(self) -> Names:
-        """Return names to try something with, which takes none of these."""
+        """Return a copy, for an attempt that may be abandoned."""
         return Names(self._taken)
 
     def update(self, other: Names) -> None:

@@ -1,4 +1,4 @@
-"""Positions in the operand lists of the fused ops: no number of an operand appears anywhere else."""
+"""Positions in the operand lists of the fused ops. They are written nowhere else."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class RnnOperand(IntEnum):
 class BidirectionalLstmOperand(IntEnum):
     """Operands of BIDIRECTIONAL_SEQUENCE_LSTM; the weights of a direction are those of the LSTM, in its order.
 
-    ``FORWARD`` and ``BACKWARD`` are what to add to the position of a weight in `LstmOperand`. Those of the
-    auxiliary input, four for each direction, begin at the positions called ``..._AUXILIARY_WEIGHTS``.
+    ``FORWARD`` and ``BACKWARD`` are the offsets of a direction's weights from their positions in `LstmOperand`.
+    Those of the auxiliary input, four for each direction, begin at the positions called ``..._AUXILIARY_WEIGHTS``.
     """
 
     INPUT = 0
@@ -69,7 +69,7 @@ class BidirectionalLstmOperand(IntEnum):
 class BidirectionalRnnOperand(IntEnum):
     """Operands of BIDIRECTIONAL_SEQUENCE_RNN.
 
-    ``FORWARD`` and ``BACKWARD`` are what to add to a position in `RnnOperand`, the state's included.
+    ``FORWARD`` and ``BACKWARD`` are the offsets of a direction's operands from their positions in `RnnOperand`.
     """
 
     INPUT = 0

@@ -1,4 +1,4 @@
-"""Programs as text, for people and for error messages."""
+"""Print programs as text, to read and for error messages."""
 
 from __future__ import annotations
 

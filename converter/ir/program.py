@@ -15,7 +15,7 @@ from converter.ir.types import Location, Value
 
 
 class Lowering(Enum):
-    """How a recurrence becomes TFLite ops."""
+    """The ways to lower a recurrence to TFLite ops."""
 
     FUSED = "fused"
     WHILE = "while"
@@ -23,10 +23,10 @@ class Lowering(Enum):
 
 
 class MaskedOutput(Enum):
-    """What the output of a recurrence is at a masked step."""
+    """The output of a recurrence at a masked step."""
 
     HELD = "held"
-    """That of the step before, zero before the first step that is not masked."""
+    """The output of the step before, zero before the first unmasked step."""
 
     ZERO = "zero"
 
@@ -40,7 +40,7 @@ class Recurrence:
     With ``sequence_length`` [B], a row past its length has output zero and keeps its state.
 
     With ``mask`` (bool, [T, B] if ``time_major``, else [B, T]), a row keeps its state at every step where the mask
-    is False, wherever that is, and its output is as ``masked_output`` says. A recurrence has lengths or a mask.
+    is False, and its output is as ``masked_output`` says. A recurrence cannot have both lengths and a mask.
 
     With ``go_backwards``, every row of ``x`` (and of ``mask``) is read from its end, and the outputs are in the
     order in which the steps are computed, as in Keras. For a row of n steps, n being its length or else T::
@@ -52,7 +52,7 @@ class Recurrence:
     Lengths below 0 or above T count as 0 or T. Those of a recurrence that goes backwards by itself, not in a
     `Bidirectional`, are within these bounds: the runtimes reverse no row beyond them.
 
-    ``lowering`` is how it becomes TFLite ops, once that was chosen; ``refused`` says why in no better way.
+    ``lowering`` is the chosen lowering; ``refused`` says why better ones were refused.
     """
 
     name: str
@@ -121,7 +121,7 @@ class TfliteOp:
 
     @property
     def name(self) -> str:
-        """The name of the op: its first result's, for TFLite ops have none of their own."""
+        """The name of the op: that of its first result, because TFLite ops have no names."""
         return self.results[0].name if self.results else self.builtin
 
     @property
@@ -131,11 +131,11 @@ class TfliteOp:
 
     @property
     def kind(self) -> str:
-        """What the op is called in counts and messages: the builtin, or the custom code."""
+        """The name of the op's kind in counts and messages: the builtin, or the custom code."""
         return self.builtin if self.custom_code is None else f"CUSTOM {self.custom_code}"
 
     def operand(self, index: int) -> Value:
-        """Return an operand that the op always has. Raises ValueError if it is left out."""
+        """Return a mandatory operand. Raises ValueError if it is missing."""
         value = self.operands[index] if index < len(self.operands) else None
         if value is None:
             raise ValueError(f"{self.name}: {self.kind} has no operand {index}")
@@ -144,10 +144,10 @@ class TfliteOp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanStep:
-    """The inputs and outputs of a scan's body by what they are; only this class knows in which order they come.
+    """The inputs and outputs of a scan's body by their roles; only this class knows their order.
 
     A body reads ``t``, the number of the step (an int32 scalar), the ``states``, a slice of each sequence, and the
-    ``invariants``. It gives ``new_states``, and an element for each output.
+    ``invariants``. It returns ``new_states``, and one element per output.
     """
 
     t: Value
@@ -173,7 +173,7 @@ class ScanStep:
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """All that the body reads, in the order of its graph."""
+        """All inputs of the body, in the order of its graph."""
         return (self.t, *self.states, *self.slices, *self.invariants)
 
     def body(self, name: str, ops: Iterable[Op]) -> Graph:
@@ -183,7 +183,7 @@ class ScanStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """A step run over sequences: a recurrence whose cell is not known, or not yet.
+    """A step that is run over sequences: a recurrence whose cell is not recognised, or not yet.
 
     ``body`` computes one step; its inputs and outputs are those of ``step``, whose ``invariants`` and ``elements``
     belong to the ``invariants`` and ``outputs`` here. Time is axis 0 of every sequence and output, and absent in
@@ -192,8 +192,8 @@ class Scan:
     ``length`` is the time of the outputs (an int32 scalar), None for that of the sequences. ``steps`` is how many
     steps are run (an int32 scalar, at most the length), None for all: the outputs of the others are zero.
 
-    ``refused`` says why the scan is not a recurrence, once that was tried, and with ``lowering``, how that becomes
-    TFLite ops, why in no better way.
+    ``lowering`` is the chosen lowering. ``refused`` says why the scan is not a recurrence, and why better
+    lowerings were refused.
     """
 
     name: str
@@ -216,7 +216,7 @@ class Scan:
 
     @property
     def step(self) -> ScanStep:
-        """The inputs and outputs of the body by what they are."""
+        """The inputs and outputs of the body by their roles."""
         return ScanStep.of(self.body, states=len(self.initial_state), sequences=len(self.sequences))
 
     @property
@@ -228,7 +228,7 @@ class Scan:
 
     @property
     def cell(self) -> str:
-        """What a step is, in words."""
+        """A description of the step."""
         return f"unrecognised step ({len(self.body.ops)} ops)"
 
     @property
@@ -271,7 +271,7 @@ class Bidirectional:
 
 
 Recurrent: TypeAlias = Recurrence | Scan
-"""An op that computes step by step, each step from the states of the one before, and needs a lowering."""
+"""An op that runs step by step, each from the states of the one before, and must be lowered."""
 
 Op: TypeAlias = Recurrent | Bidirectional | TfliteOp
 

@@ -1,4 +1,4 @@
-"""Ops that read other values than before."""
+"""Replace the operands of ops."""
 
 from __future__ import annotations
 

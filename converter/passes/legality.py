@@ -68,7 +68,7 @@ def _cell_rejections(op: Recurrence) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.GRU_NO_FUSED_OP,
                 op.place,
-                "there is no fused op for gated recurrent units",
+                "there is no fused op for gated recurrent units (GRU)",
                 "use an LSTM cell",
             )
 
@@ -84,7 +84,7 @@ def unrolled_rejections(op: Recurrent) -> Iterator[Rejection]:
         yield Rejection(
             Rule.UNROLLED_TIME,
             op.place,
-            "how many steps there are is known only when the model runs, and unrolled steps are counted now",
+            "the number of steps is known only when the model runs, but unrolling needs it now",
             "fix the time dimension in the input signature, or use lowering='while'",
         )
 
@@ -93,8 +93,8 @@ def _unknown_cell(op: Scan) -> Rejection:
     return Rejection(
         Rule.UNKNOWN_CELL,
         op.place,
-        "its step is that of no cell that is known here, and a fused op computes a known cell only",
-        "use a cell of tflite_rnn.nn with options that it has",
+        "its step is not a known cell, and fused ops compute only known cells",
+        "use a cell of tflite_rnn.nn with options that the fused ops have",
     )
 
 
@@ -116,8 +116,8 @@ def scan_rejections(op: Scan, lowering: Lowering) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.SCAN_RANK,
                 op.place,
-                f"how many dimensions {value.name} has is not known",
-                "give it a shape, of unknown dimensions where need be",
+                f"the number of dimensions of {value.name} is unknown",
+                "give it a shape, in which sizes may be unknown",
             )
     if lowering is Lowering.UNROLLED:
         yield from unrolled_rejections(op)
@@ -140,7 +140,8 @@ def _shape_rejections(op: Recurrence, unsettled: Op | None) -> Iterator[Rejectio
         yield Rejection(
             Rule.FUSED_DYNAMIC_BATCH,
             op.place,
-            f"the batch is unknown, and {unsettled.name} is sized while the model runs, maybe before the fused op",
+            f"the batch is unknown, and {unsettled.name} is sized while the model runs, possibly "
+            "before the fused op",
             "fix the batch in the input signature, or reshape with constant shapes (one -1 is fine)",
         )
 
@@ -179,7 +180,7 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
         yield Rejection(
             Rule.LSTM_RECURRENT_ACTIVATION,
             place,
-            f"the fused LSTM's gates are sigmoid, not {cell.recurrent_activation.value}",
+            f"the fused LSTM's gates use sigmoid, not {cell.recurrent_activation.value}",
             "use sigmoid",
         )
     # The kernels read 0.0 as "no clipping".
@@ -188,8 +189,8 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
             yield Rejection(
                 Rule.LSTM_ZERO_CLIP,
                 place,
-                f"{name} is 0.0, a bound; the fused LSTM takes 0.0 for no clipping",
-                f"{name}=None clips nothing; a positive bound clips",
+                f"{name} is 0.0, which clips everything to zero; the fused LSTM reads 0.0 as no clipping",
+                f"use {name}=None for no clipping, or a positive bound",
             )
     # A row that has ended is held by its gates, which normalisation would open again; its output is the bias.
     for what, weights in (("layer normalisation", cell.gate_norm), ("a projection bias", cell.projection_bias)):
@@ -205,8 +206,8 @@ def _lstm_rejections(op: Recurrence, cell: LstmCell) -> Iterator[Rejection]:
         yield Rejection(
             Rule.LSTM_WIDE_PROJECTION,
             place,
-            f"the projection widens {cell.units} units to {cell.output_size} outputs; "
-            "the fused LSTM overruns its scratch memory then",
+            f"the projection widens {cell.units} units to {cell.output_size} outputs, which overruns "
+            "the fused LSTM's scratch memory",
             f"use num_proj of at most {cell.units}",
         )
 

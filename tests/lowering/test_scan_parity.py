@@ -319,7 +319,7 @@ def test_no_fused_op_computes_an_unknown_step() -> None:
 def test_unrolled_steps_need_a_fixed_time(source: Program | None) -> None:
     x = tensor("x", None, 2, 3)
     op = recurrence(lstm_cell(), x)
-    with pytest.raises(ConversionError, match="unrolled steps are counted now"):
+    with pytest.raises(ConversionError, match="unrolling needs it now"):
         compile_program(source or program([x], [op], [op.output]), UNROLLED)
 
 

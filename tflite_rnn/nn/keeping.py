@@ -14,7 +14,7 @@ KeepProbability: TypeAlias = Any
 def keep_probability(argument: str, value: Any) -> KeepProbability:
     """Return a probability: a float if it is known now, else a tensor, or a variable that is read at every use.
 
-    Raises ValueError if it is known and not between 0 and 1.
+    Raises Raises ValueError if it is known and not between 0 and 1.
     """
     if isinstance(value, tf.Variable):
         return value

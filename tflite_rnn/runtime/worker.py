@@ -116,7 +116,8 @@ def main(interpreter: str) -> None:
     reader.start()
     try:
         server = Server(interpreter)
-    # A package that does not fit its surroundings (NumPy, the CPU) fails in many ways; all are to be reported.
+    # A package that is incompatible with its environment (NumPy, the CPU) fails in many ways; all are to be
+    # reported.
     except Exception as error:
         write_message(replies, _failed(error))
         reader.join()  # does not return: the process ends when the parent has read why

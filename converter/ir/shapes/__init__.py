@@ -1,7 +1,7 @@
 """Shape inference: the shapes of an op's results from those of its operands, its options and its constants.
 
-Each rule says what the kernel does when it sizes its results. Sizes are numbers or symbols (see `dimensions`).
-What a rule cannot tell of an axis is None, and so is the shape of which it cannot tell the rank.
+Each rule follows the kernel when it sizes its results. Sizes are numbers or symbols (see `dimensions`). An unknown
+size is None, and so is a shape of unknown rank.
 """
 
 from converter.ir.shapes.inference import infer_shapes, known_of, operands_fit, result_shapes, sizing

@@ -80,19 +80,19 @@ def _matrix_diag(_: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape]:
 # --- shapes ------------------------------------------------------------------------------------------------------
 
 
-def _as_told(operand: Known) -> SymbolicShape:
+def _as_listed(operand: Known) -> SymbolicShape:
     """Return the shape that an operand lists; if it is computed, its rank."""
     return operand.numbers or (None,) * as_integer(shape_of(operand)[0])
 
 
 def _shape_operand(position: int) -> Rule:
     """Return the rule of an op whose operand at ``position`` lists the shape of its result."""
-    return lambda _, given: [_as_told(given[position])]
+    return lambda _, given: [_as_listed(given[position])]
 
 
 def _reshaped(op: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape]:
-    """One size of the new shape may be -1: what is left."""
-    wanted = attributes.new_shape(op) if len(given) == 1 else _as_told(given[1])
+    """One size of the new shape may be -1, for the remaining elements."""
+    wanted = attributes.new_shape(op) if len(given) == 1 else _as_listed(given[1])
     if -1 not in wanted:
         return [wanted]
     rest = multiply(size for size in wanted if size != -1)

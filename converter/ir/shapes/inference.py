@@ -18,7 +18,7 @@ from converter.ir.types import Shape, Value
 
 
 def result_shapes(op: TfliteOp) -> tuple[Shape | None, ...]:
-    """Return the shape of each result of ``op``, as far as the types of its operands and its constants tell."""
+    """Return the shape of each result of ``op``, as far as it follows from its operands' types and constants."""
     positions = sizing(op)
     operands = [known_of(value, sizes=place in positions) for place, value in enumerate(op.operands)]
     return tuple(
@@ -28,9 +28,9 @@ def result_shapes(op: TfliteOp) -> tuple[Shape | None, ...]:
 
 
 def infer_shapes(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape | None, ...]:
-    """Return the shape of each result of ``op``, as far as what is known of its operands tells.
+    """Return the shape of each result of ``op``, as far as it follows from what is known of its operands.
 
-    A shape is None if not even its rank is known, a size if nothing is known of it.
+    A shape of unknown rank is None, and so is an unknown size.
     """
     nothing = (None,) * len(op.results)
     rule = _rule(op)
@@ -38,7 +38,7 @@ def infer_shapes(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape
         return nothing
     try:
         shapes = tuple(rule(op, operands))
-    except (ValueError, LookupError):  # unknown, or operands that do not fit together
+    except (ValueError, LookupError):  # an unknown op, or incompatible operands
         return nothing
     return shapes if len(shapes) == len(op.results) else nothing
 

@@ -1,4 +1,4 @@
-"""What shape rules are told of operands, and the arithmetic that they share."""
+"""What shape rules know of operands, and their common arithmetic."""
 
 from __future__ import annotations
 

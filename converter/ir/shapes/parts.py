@@ -51,11 +51,11 @@ def _split(op: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape]:
 
 
 def _split_v(_: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape]:
-    """One size of the parts may be -1: what is left."""
+    """One size of the parts may be -1, for the remaining elements."""
     shape, parts, (axis,) = shape_of(given[0]), integers_of(given[1]), integers_of(given[2])
     place = axis_of(axis, len(shape))
-    whole, told = shape[place], sum(part for part in parts if part >= 0)
-    rest = whole - told if isinstance(whole, int) else None
+    whole, listed = shape[place], sum(part for part in parts if part >= 0)
+    rest = whole - listed if isinstance(whole, int) else None
     return [(*shape[:place], rest if part < 0 else part, *shape[place + 1 :]) for part in parts]
 
 
@@ -82,9 +82,9 @@ def _strided_slice(op: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape]:
         raise UnknownShapeError
     adds = [attributes.adds_axis(op, place) for place in range(count)]
     entries = StridedSlice.of(op)
-    told = [operand.numbers or (None,) * count for operand in given[1:4]]
+    bounds = [operand.numbers or (None,) * count for operand in given[1:4]]
     result: list[Dimension | None] = []
-    for place, (begin, end, stride) in enumerate(zip(*told, strict=True)):
+    for place, (begin, end, stride) in enumerate(zip(*bounds, strict=True)):
         if attributes.spans_axes(op, place):
             later = sum(not adds[other] for other in range(place + 1, count))
             result += left[: len(left) - later]
