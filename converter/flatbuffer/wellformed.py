@@ -11,6 +11,7 @@ from converter.errors import SourceError
 from converter.flatbuffer.schema import schema
 from converter.ir import (
     DType,
+    FullyConnected,
     Graph,
     Program,
     Shape,
@@ -171,7 +172,7 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
             yield f"has {value.name} of {value.type} as operand {place}, expected integers"
     for place in facts(op).single:
         value = op.operand(place)
-        if value.type.is_static and math.prod(size or 0 for size in value.type.shape or ()) != 1:
+        if value.type.is_static and _size(value.type) != 1:
             yield f"has {value.name} of {value.type} as operand {place}, expected one number"
     if has(op, Trait.ELEMENTWISE):
         *_, first, last = (None, *op.operands)  # the condition of a selection is of another type
@@ -189,6 +190,9 @@ def _shape_faults(op: TfliteOp) -> Iterator[str]:
             yield f"has the order of axes {list(order)}, expected a permutation"
     if op.builtin == "GATHER":
         yield from _index_faults(op)
+    dense = FullyConnected.match(op)
+    if dense is not None:
+        yield from _dense_faults(dense)
     if not operands_fit(op):
         types = ", ".join("-" if value is None else str(value.type) for value in op.operands)
         yield f"has operands that do not fit together: {types}"
@@ -204,6 +208,19 @@ def _index_faults(op: TfliteOp) -> Iterator[str]:
     size = shape[attributes.axis(op)] if shape else None
     if size is not None and not all(0 <= index < size for index in indices or ()):
         yield f"reads elements {list(indices or ())}, expected numbers from 0 to {size - 1}"
+
+
+def _dense_faults(dense: FullyConnected) -> Iterator[str]:
+    weights, bias = dense.weights.type, None if dense.bias is None else dense.bias.type
+    if weights.rank not in {2, None}:
+        yield f"has weights of {weights}, expected a matrix"
+    elif bias is not None and weights.is_static and bias.is_static and _size(bias) != (weights.shape or (0,))[0]:
+        yield f"has weights of {weights} and a bias of {bias}, expected a bias for each row"
+
+
+def _size(of: TensorType) -> int:
+    """Return how many elements a tensor of known sizes has."""
+    return math.prod(size or 0 for size in of.shape or ())
 
 
 def _agree(one: Shape | None, other: Shape | None) -> bool:

@@ -19,6 +19,10 @@ X, Y, Z = tensor("x", 2, 3), tensor("y", 2, 3), tensor("z", 2, 3)
 FLAG = tensor("flag", dtype=DType.BOOL)
 
 
+WEIGHTS = constant("weights", np.zeros((4, 3), np.float32))
+BIAS = constant("bias", np.zeros(3, np.float32))
+
+
 def check(op: TfliteOp, *others: Graph) -> None:
     inputs = tuple(dict.fromkeys(value for value in op.operands if value is not None and value.data is None))
     main = Graph("main", inputs, op.results, (op,))
@@ -63,6 +67,8 @@ def test_our_own_files_are_well_formed(program: Program) -> None:
         (new_op("MUL", [X, tensor("n", 2, 3, dtype=DType.INT32)], [Y]), "expected one element type"),
         (new_op("RESHAPE", [X, tensor("shape", 2)], [Y]), "as operand 1, expected integers"),
         (new_op("CONCATENATION", [X, X], [Y], {"axis": 2}), "has the axis 2, expected one of -2 to 1"),
+        (new_op("FULLY_CONNECTED", [tensor("n", None, 3), BIAS], [tensor("d", None, 4)]), "expected a matrix"),
+        (new_op("FULLY_CONNECTED", [X, WEIGHTS, BIAS], [tensor("d", 2, 4)]), "expected a bias for each row"),
         (new_op("EXPAND_DIMS", [X, ints(0, 1)], [tensor("e", 1, 2, 3)]), "as operand 1, expected one number"),
         (new_op("SUM", [X, ints(-3)], [tensor("s", 2)]), "has the axis -3, expected one of -2 to 1"),
         (
