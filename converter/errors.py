@@ -27,6 +27,10 @@ class InternalError(TfliteRnnError):
     """A fault of tflite-rnn, never the user's; the CLI answers it with exit status 70."""
 
 
+class VerificationError(InternalError):
+    """A file that was just made does not load or run on a runtime of its target; it is not returned or written."""
+
+
 class InvalidProgramError(InternalError):
     """A program breaks a rule of the IR: a bug in an importer or a pass."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from converter.errors import Rejection
 
@@ -30,6 +30,39 @@ class LoweringRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One runtime on which the file was tried: what ran there and on which shapes, or why nothing did."""
+
+    runtime: str
+    ran: tuple[str, ...] = ()
+    """The signatures that ran, in their order."""
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The shapes of the inputs, by name."""
+    not_run: str | None = None
+    """Why nothing ran; None if something did."""
+    crash: str | None = None
+    """What happened with other sizes before these, if a runtime crashed: not every runtime checks sizes."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the record for JSON."""
+        return {
+            "runtime": self.runtime,
+            "ran": list(self.ran),
+            "inputs": {name: list(shape) for name, shape in self.inputs.items()},
+            "not_run": self.not_run,
+            "crash": self.crash,
+        }
+
+    def __str__(self) -> str:
+        if self.not_run is not None:
+            return f"not run on {self.runtime}: {self.not_run}"
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in self.inputs.items())
+        given = f" with {shapes}" if shapes else ""
+        crash = "" if self.crash is None else f"; before, {self.crash}"
+        return f"ran on {self.runtime}: {', '.join(self.ran)}{given}{crash}"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of a conversion; ``str(report)`` is readable text."""
 
@@ -39,6 +72,8 @@ class Report:
     size: int
     notes: tuple[str, ...] = ()
     """Notes for the user on how the source was read."""
+    trials: tuple[TrialRecord, ...] = ()
+    """Where the file was tried; empty if it was not to be."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the report for JSON."""
@@ -48,6 +83,7 @@ class Report:
             "op_counts": dict(self.op_counts),
             "size": self.size,
             "notes": list(self.notes),
+            "trials": [trial.to_dict() for trial in self.trials],
         }
 
     def __str__(self) -> str:
@@ -56,4 +92,5 @@ class Report:
             lines = ["no recurrence was found: every op came from TFLiteConverter as it is"]
         ops = ", ".join(f"{count} {kind}" for kind, count in self.op_counts.items())
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([*lines, *notes, f"ops: {ops}", f"size: {self.size:,} bytes"])
+        trials = [str(trial) for trial in self.trials] or ["not run: the file was not to be tried"]
+        return "\n".join([*lines, *notes, f"ops: {ops}", f"size: {self.size:,} bytes", *trials])

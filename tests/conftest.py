@@ -67,6 +67,13 @@ def only_what_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, module, None)
 
 
+@pytest.fixture(autouse=True)
+def only_what_is_verified(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `tflite_rnn.convert` try what it made in tests that are marked with ``verifies``: it takes a second."""
+    if request.node.get_closest_marker("verifies") is None:
+        monkeypatch.setattr("tflite_rnn.conversion.verified", lambda converted, _: converted)
+
+
 class _NoChild:
     """In place of a worker process in tests that are not marked with ``runtime``."""
 

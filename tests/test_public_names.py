@@ -46,6 +46,7 @@ COMPILER = [
     "Rule",
     "SourceError",
     "TfliteRnnError",
+    "VerificationError",
     "check",
     "convert",
 ]

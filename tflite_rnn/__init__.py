@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Rejection,
         SourceError,
         TfliteRnnError,
+        VerificationError,
     )
     from converter.report import Report
     from converter.rules import Rule
@@ -95,6 +96,7 @@ _HOME = {
     "TfLiteRNNCell": "tflite_rnn.nn",
     "TfliteModel": "converter.sources",
     "TfliteRnnError": "converter.errors",
+    "VerificationError": "converter.errors",
     "bidirectional_dynamic_rnn": "tflite_rnn.nn.lite",
     "check": "tflite_rnn.checking",
     "convert": "tflite_rnn.conversion",
@@ -138,6 +140,7 @@ __all__ = [
     "TfLiteRNNCell",
     "TfliteModel",
     "TfliteRnnError",
+    "VerificationError",
     "bidirectional_dynamic_rnn",
     "check",
     "convert",

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from converter.convert import Converted, compile_source
+from converter.errors import OptionError
 from converter.options import AUTO, ConvertOptions
+from tflite_rnn.verification import verified
 
 
 def convert(
@@ -17,6 +19,7 @@ def convert(
     target: str = "litert",
     pair_directions: bool = True,
     rename: Mapping[str, str] | None = None,
+    verify: bool = True,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
@@ -41,6 +44,8 @@ def convert(
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
         rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
+        verify: load the model in a worker process on the target's runtime, and run it once, on zeros and with open
+            sizes as small as it takes; the report says what ran, or that no such runtime is installed.
 
     Returns:
         The `Converted` model: its bytes in ``model``, what was done in ``report``. Unless it is streamed, no state
@@ -50,8 +55,12 @@ def convert(
         OptionError: an option has an invalid value.
         SourceError: the source cannot be read, or lacks what its options name.
         ConversionError: something in the model has no exact lowering; its ``rejections`` say what and why.
+        VerificationError: the model that was made does not load or run: a fault of this tool.
     """
     options = ConvertOptions.parse(
         lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
     )
-    return compile_source(source, options)
+    if not isinstance(verify, bool):
+        raise OptionError(f"verify: expected True or False, got {verify!r}")
+    converted = compile_source(source, options)
+    return verified(converted, options.target) if verify else converted

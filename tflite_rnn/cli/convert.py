@@ -64,6 +64,7 @@ from tflite_rnn.terminal import console
     type=click.Choice(TARGETS),
     help="Where it is to run; see `tflite-rnn targets`.",
 )
+@click.option("--no-verify", is_flag=True, help="Write the file without running it once on the target's runtime.")
 @click.option(
     "--report",
     "report_file",
@@ -80,6 +81,7 @@ def convert_command(
     target: str,
     pair_directions: bool,
     rename: Mapping[str, str],
+    no_verify: bool,
     report_file: Path | None,
 ) -> None:
     """Convert a model to a .tflite of builtin ops, its recurrences to fused ops or loops.
@@ -105,6 +107,7 @@ def convert_command(
                 target=target,
                 pair_directions=pair_directions,
                 rename=rename,
+                verify=not no_verify,
             )
     contents = {output: converted.model}
     if report_file is not None:

@@ -37,14 +37,14 @@ Run a model by hand, and learn its signature::
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
 * `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
-* `RuntimeFailure`: an interpreter refused a model, failed, or took too long. `WorkerCrashed`: it ended its
-  process. `CheckError`: there is nothing to compare. All are `TfliteRnnError`.
+* `RuntimeFailure`: an interpreter refused a model, failed, or took too long (`RuntimeTimeout`). `WorkerCrashed`:
+  it ended its process. `CheckError`: there is nothing to compare. All are `TfliteRnnError`.
 """
 
 from __future__ import annotations
 
 from tflite_rnn.runtime.client import LoadedModel, Worker, WorkerPool
-from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, StreamError, WorkerCrashed
+from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, RuntimeTimeout, StreamError, WorkerCrashed
 from tflite_rnn.runtime.inputs import example_cases, example_inputs
 from tflite_rnn.runtime.metadata import ModelMetadata, read_metadata
 from tflite_rnn.runtime.parity import ModelRunner, Progress, Reference, RunningModel, compare
@@ -86,6 +86,7 @@ __all__ = [
     "RunningModel",
     "Runtime",
     "RuntimeFailure",
+    "RuntimeTimeout",
     "Signature",
     "Stream",
     "StreamError",

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 
-from tflite_rnn.runtime.errors import RuntimeFailure, WorkerCrashed
+from tflite_rnn.runtime.errors import RuntimeFailure, RuntimeTimeout, WorkerCrashed
 from tflite_rnn.runtime.messages import (
     Failed,
     Load,
@@ -168,7 +168,7 @@ class Worker:
             WorkerCrashed: if the process dies.
         """
         runtime = Runtime(self._interpreter, delegate)
-        self._start()
+        self.start()
         request = Load(next(self._ids), model, delegate, threads)
         signatures = self._request(request, runtime.label, f"loading a model of {len(model)} bytes")
         self._loaded.add(request.model_id)
@@ -178,14 +178,19 @@ class Worker:
         """End the worker process, if one runs. A later `load` starts another."""
         self._end(patience=_END_TIMEOUT)
 
-    def _start(self) -> None:
-        if self._child is None:
+    def start(self) -> None:
+        """Start the worker process and import the package in it, unless one runs. Errors as `load`."""
+        if self._child is not None:
+            return
+        try:
             self._child = _Child(self._interpreter)
-            try:
-                self._exchange(None, self._interpreter, "starting", self._start_timeout)
-            except BaseException:
-                self._end(patience=0)
-                raise
+        except OSError as error:
+            raise RuntimeFailure(f"{self._interpreter}: cannot start a process: {error}") from error
+        try:
+            self._exchange(None, self._interpreter, "starting", self._start_timeout)
+        except BaseException:
+            self._end(patience=0)
+            raise
 
     def _request(self, request: Request, label: str, doing: str) -> Any:
         if not isinstance(request, Load) and request.model_id not in self._loaded:
@@ -201,7 +206,7 @@ class Worker:
             reply = child.exchange(request, timeout)
         except TimeoutError as error:
             self._end(patience=0)
-            raise RuntimeFailure(f"{label}: {error} while {doing}; its process was killed") from None
+            raise RuntimeTimeout(f"{label}: {error} while {doing}; its process was killed") from None
         except BaseException:
             self._end(patience=0)  # a late reply must not be taken for the answer to the next request
             raise

@@ -9,6 +9,10 @@ class RuntimeFailure(TfliteRnnError):  # noqa: N818  # an event, which a report 
     """A runtime refused a model, reported an error, could not be started, or did not answer in time."""
 
 
+class RuntimeTimeout(RuntimeFailure):
+    """A runtime did not answer in time."""
+
+
 class WorkerCrashed(TfliteRnnError):  # noqa: N818  # an event, which a report prints by this name
     """A runtime ended its whole process, by a signal or by exiting, while it worked on a model."""
 

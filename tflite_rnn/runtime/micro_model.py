@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from tflite_rnn.runtime.messages import Load
 from tflite_rnn.runtime.signature import RESET_KEY, Array, Signature, TensorSpec
 
-ARENA_BYTES = 32 << 20
-"""Far more than a microcontroller has: whether a model is right is asked here, not whether it fits."""
+ARENA_BYTES = (32 << 20, 256 << 20, 1 << 30)
+"""Sizes of the memory to try. All are far more than a microcontroller has: whether a model is right is asked here,
+not whether it fits."""
 
 
 class MicroModelLoader:
@@ -24,8 +26,16 @@ class MicroModelLoader:
 
     def load(self, request: Load) -> MicroModel:
         """Make an interpreter for a model. There are no delegates."""
-        interpreter = self._runtime.Interpreter.from_bytes(request.model, arena_size=ARENA_BYTES)
-        return MicroModel(interpreter, self._runtime.convert_bytearray_to_object(request.model))
+        return MicroModel(
+            self._interpreter(request.model), self._runtime.convert_bytearray_to_object(request.model)
+        )
+
+    def _interpreter(self, model: bytes) -> Any:
+        """Return an interpreter with as little memory as is enough. RuntimeError if it refuses the model."""
+        for size in ARENA_BYTES[:-1]:
+            with contextlib.suppress(RuntimeError):  # which is all it says of a lack of memory, too
+                return self._runtime.Interpreter.from_bytes(model, arena_size=size)
+        return self._runtime.Interpreter.from_bytes(model, arena_size=ARENA_BYTES[-1])
 
 
 class MicroModel:
