@@ -17,6 +17,7 @@ from converter.analysis.uses import without_dead_ops
 from converter.ir import Graph, Op, Program, TfliteOp, as_tflite, rewire_graph
 from converter.raising.loop import loop_of
 from converter.raising.scans import Raised, raise_loop
+from converter.raising.state_shapes import with_state_shapes
 from converter.raising.subgraphs import drop_unused_graphs
 
 
@@ -38,7 +39,7 @@ def _raise_in(program: Program, index: int) -> Program:
         pending = [loop for loop in loops if loop is not None and loop.name not in refused]
         if not pending:
             return program
-        raised = raise_loop(loop_of(pending[0], graph, program), graph.names())
+        raised = raise_loop(with_state_shapes(loop_of(pending[0], graph, program)), graph.names())
         if raised is None:
             refused.add(pending[0].name)
             continue

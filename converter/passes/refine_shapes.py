@@ -18,15 +18,13 @@ from converter.ir import (
     Op,
     Program,
     Recurrence,
-    Shape,
-    TensorType,
     TfliteOp,
     Value,
     constant,
     rewire,
 )
 from converter.ir.evaluate import evaluate_graph
-from converter.ir.shapes import result_shapes
+from converter.ir.shapes import refined_value, result_shapes
 
 
 def refine_shapes(program: Program) -> Program:
@@ -69,7 +67,7 @@ def _refined(op: Op) -> Op:
     if not isinstance(op, TfliteOp) or all(value.type.is_static for value in op.results):
         return op
     shapes = zip(op.results, result_shapes(op), strict=True)
-    return replace(op, results=tuple(_with_shape(value, shape) for value, shape in shapes))
+    return replace(op, results=tuple(refined_value(value, shape) for value, shape in shapes))
 
 
 def _refined_recurrence(op: Recurrence) -> Recurrence:
@@ -77,22 +75,9 @@ def _refined_recurrence(op: Recurrence) -> Recurrence:
     states = zip(op.final_state, op.cell.state_sizes, strict=True)
     return replace(
         op,
-        output=_with_shape(op.output, (*leading, op.cell.output_size)),
-        final_state=tuple(_with_shape(value, (op.batch, size)) for value, size in states),
+        output=refined_value(op.output, (*leading, op.cell.output_size)),
+        final_state=tuple(refined_value(value, (op.batch, size)) for value, size in states),
     )
-
-
-def _with_shape(value: Value, shape: Shape | None) -> Value:
-    """Return ``value`` with the sizes of ``shape`` where its own are unknown, if the two do not contradict."""
-    if shape is None:
-        return value
-    known = (None,) * len(shape) if value.type.shape is None else value.type.shape
-    if len(known) != len(shape):
-        return value
-    if any(None not in {old, new} and old != new for old, new in zip(known, shape, strict=True)):
-        return value
-    merged = tuple(old if new is None else new for old, new in zip(known, shape, strict=True))
-    return value if merged == value.type.shape else replace(value, type=TensorType(value.type.dtype, merged))
 
 
 def _numbers(op: Op) -> dict[Value, Value]:

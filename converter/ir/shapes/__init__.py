@@ -4,7 +4,14 @@ Each rule follows the kernel when it sizes its results. Sizes are numbers or sym
 size is None, and so is a shape of unknown rank.
 """
 
-from converter.ir.shapes.inference import infer_shapes, known_of, operands_fit, result_shapes, sizing
+from converter.ir.shapes.inference import (
+    infer_shapes,
+    known_of,
+    operands_fit,
+    refined_value,
+    result_shapes,
+    sizing,
+)
 from converter.ir.shapes.known import Known
 
-__all__ = ["Known", "infer_shapes", "known_of", "operands_fit", "result_shapes", "sizing"]
+__all__ = ["Known", "infer_shapes", "known_of", "operands_fit", "refined_value", "result_shapes", "sizing"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from converter.ir.shapes.images import IMAGE_RULES
 from converter.ir.shapes.known import Known, Rule
 from converter.ir.shapes.parts import PART_RULES
 from converter.ir.traits import facts, has
-from converter.ir.types import Shape, Value
+from converter.ir.types import Shape, TensorType, Value
 
 
 def result_shapes(op: TfliteOp) -> tuple[Shape | None, ...]:
@@ -25,6 +26,19 @@ def result_shapes(op: TfliteOp) -> tuple[Shape | None, ...]:
         None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
         for shape in infer_shapes(op, operands)
     )
+
+
+def refined_value(value: Value, shape: Shape | None) -> Value:
+    """Return ``value`` with the sizes of ``shape`` where its own are unknown, if the two do not contradict."""
+    if shape is None:
+        return value
+    known = (None,) * len(shape) if value.type.shape is None else value.type.shape
+    if len(known) != len(shape):
+        return value
+    if any(None not in {old, new} and old != new for old, new in zip(known, shape, strict=True)):
+        return value
+    merged = tuple(old if new is None else new for old, new in zip(known, shape, strict=True))
+    return value if merged == value.type.shape else replace(value, type=TensorType(value.type.dtype, merged))
 
 
 def infer_shapes(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicShape | None, ...]:
