@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from converter.errors import ConversionError
@@ -24,6 +25,31 @@ def convert_with(converter: Any, name: str, *, keep_lists: bool) -> bytes:
         raise _explained(str(error), name) from error
 
 
+def forget_implementations(library: Any) -> bool:
+    """Take the mark ``api_implements`` off the functions of a ``FunctionDefLibrary``; tell whether there was one.
+
+    tf_keras marks what its LSTM layers compute. Once the batch is fixed, TFLiteConverter replaces such functions
+    by fused ops that keep their state from one invoke to the next and clip it. Without the mark it converts the
+    loops inside.
+    """
+    marked = [function for function in library.function if _IMPLEMENTS in function.attr]
+    for function in marked:
+        del function.attr[_IMPLEMENTS]
+    return bool(marked)
+
+
+def forget_saved_implementations(directory: Path) -> None:
+    """Take the mark off all functions of a SavedModel; see `forget_implementations`."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = directory / "saved_model.pb"
+    model = SavedModel.FromString(file.read_bytes())
+    found = [forget_implementations(graph.graph_def.library) for graph in model.meta_graphs]
+    if any(found):
+        file.write_bytes(model.SerializeToString(deterministic=True))
+
+
+_IMPLEMENTS = "api_implements"
 _FAILURE = re.compile(r"error: (?:loc\(.*\): )?(.*)")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import SourceError
-from converter.importers.conversion import convert_with
+from converter.importers.conversion import convert_with, forget_implementations
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Program, Shape, Signature
@@ -79,6 +79,7 @@ class GraphFunction:
 
         graph = tf.compat.v1.GraphDef()
         graph.CopyFrom(self.graph)
+        forget_implementations(graph.library)
         for node in graph.node:
             if node.name in self.constants:
                 _make_constant(node, self.constants[node.name])

@@ -12,12 +12,13 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converter.errors import SourceError
-from converter.importers.conversion import convert_with
+from converter.importers.conversion import convert_with, forget_saved_implementations
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Program, Shape, Signature
@@ -103,6 +104,7 @@ class FlatFunction:
                 tf.saved_model.save(self._module(), directory, signatures={SIGNATURE_KEY: self._flat()})
             except (AssertionError, ValueError) as error:
                 raise SourceError(f"{self.name}: TensorFlow cannot save the function: {error}") from error
+            forget_saved_implementations(Path(directory))
             converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE_KEY])
             return convert_with(converter, self.name, keep_lists=keep_lists)
 
