@@ -48,6 +48,12 @@ def why_missing(interpreter: str) -> str:
     return f"{interpreter} is not installed{reason}"
 
 
+def skip_if_missing(interpreter: str) -> None:
+    """Skip the test if the interpreter's package is not installed."""
+    if interpreter not in _PRESENT:
+        pytest.skip(why_missing(interpreter))
+
+
 def summary() -> str:
     """Return a line that says which runtimes are installed and which are not."""
     there = [name for name in INTERPRETERS if name in _PRESENT]
@@ -60,6 +66,5 @@ class SkippingPool(WorkerPool):
 
     def open(self, runtime: Runtime, model: bytes) -> LoadedModel:
         """Load a model, or skip the test."""
-        if runtime.interpreter not in _PRESENT:
-            pytest.skip(why_missing(runtime.interpreter))
+        skip_if_missing(runtime.interpreter)
         return super().open(runtime, model)

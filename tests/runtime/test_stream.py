@@ -17,7 +17,9 @@ from converter.flatbuffer import build_model, read_model
 from converter.ir import Array, evaluate
 from converter.options import ConvertOptions, StatePolicy
 from tests.programs import gru_cell, lstm_cell, random_inputs, rnn_cell, stack
+from tests.runtimes import skip_if_missing
 from tflite_rnn.runtime import (
+    AI_EDGE_LITERT,
     INTERPRETERS,
     ModelMetadata,
     Runtime,
@@ -64,6 +66,7 @@ def test_chunks_give_what_the_whole_sequence_gives_in_this_process(
     what: str, state: StatePolicy, tmp_path: Path
 ) -> None:
     options, packages = RUNS[what]
+    skip_if_missing(options.get("runtime", AI_EDGE_LITERT))
     target = {"tflm": "tflm", "litert-compiled": "litert-compiled"}.get(what, "litert")
     made = compile_program(SOURCE, ConvertOptions.parse(state=state.value, target=target))
     model, chunks, out = made.save(tmp_path / "model.tflite"), tmp_path / "chunks.npy", tmp_path / "out.npz"
