@@ -115,7 +115,7 @@ def test_its_loop_is_exact_with_unknown_batch_and_time(name, lengths, pool):
     source = network(make(), depths, lengths=lengths, sizes=(None, None))
     converted = rnn.convert(source)
     (record,) = converted.report.lowerings
-    assert (record.lowering, record.cell.split(" of ")[0]) == ("while", "a step")
+    assert (record.lowering, record.cell.split(" (")[0]) == ("while", "unrecognised step")
     assert converted.report.op_counts["WHILE"] == 3
     assert_parity(converted, source, inputs=cases(depths, lengths=lengths), runtimes=QUICK, pool=pool)
 
