@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+from converter.analysis.variables import state_variables
 from converter.errors import ConversionError, Rejection, SourceError
 from converter.files import check_readable
 from converter.importers.source import RunnableSource, Source
@@ -87,7 +88,8 @@ def _existing(path: StrPath) -> Path:
 def import_source(source: Source, *, keep_lists: bool = True) -> Program:
     """Return the program of a source; see `Source.to_program`. Raises ConversionError."""
     program = source.to_program(keep_lists=keep_lists)
-    _refuse_variables(program)
+    if not state_variables(program):
+        _refuse_variables(program)
     return program
 
 

@@ -122,8 +122,9 @@ class Rule(str, Enum):
     STATE_UNDECIDED = (
         "state-undecided",
         "the file keeps its state on purpose, and the state policy was not given",
-        "Its recurrent ops see one step at each invoke, so the model is fed step by step and its state has to "
-        "survive. Starting every invoke from zero, the default elsewhere, would change what it computes.",
+        "Its recurrent ops see one step at each invoke, or it has variables and a signature that resets them: it "
+        "is fed step by step or in chunks, and its state has to survive. Starting every invoke from zero, the "
+        "default elsewhere, would change what it computes.",
         "Say state='streaming' (--state streaming) to keep the state until a reset, 'explicit' to give and return "
         "it, or 'stateless' to start every invoke from zero.",
     )

@@ -24,7 +24,6 @@ class OpenState:
     """
 
     name: str
-    op: Op
     start: Value | None
     initial: Value
     final: Value
@@ -49,7 +48,7 @@ def open_states(program: Program) -> Iterator[OpenState]:
             kind = TensorType(final.type.dtype, _shape(op, index))
             initial = Value(taken_values.fresh(f"{name}_in"), kind)
             start = given if given is not None and given.is_constant else None
-            yield OpenState(name, op, start, initial, final)
+            yield OpenState(name, start, initial, final)
 
 
 def start_from(ops: Iterable[Op], states: Iterable[OpenState]) -> tuple[Op, ...]:

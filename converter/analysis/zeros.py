@@ -6,6 +6,9 @@ import numpy as np
 
 from converter.ir import Producers, Trait, Value, has, made_by
 
+_OF_ZEROS = frozenset({"ADD", "CONCATENATION"})
+"""Ops whose result is zero if all their operands are, apart from a fused activation, which keeps zeros."""
+
 
 def is_zero(value: Value, producers: Producers) -> bool:
     """True if every element of ``value`` is known to be zero."""
@@ -16,5 +19,7 @@ def is_zero(value: Value, producers: Producers) -> bool:
         return producer is not None
     if producer.builtin == "FILL":
         return is_zero(producer.operand(1), producers)
+    if producer.builtin in _OF_ZEROS:
+        return all(value is not None and is_zero(value, producers) for value in producer.operands)
     keeps_elements = producer.builtin == "TRANSPOSE" or has(producer, Trait.RESHAPES | Trait.REPEATS)
     return keeps_elements and is_zero(producer.operand(0), producers)

@@ -194,6 +194,12 @@ def merges_outputs(op: TfliteOp) -> bool:
     return _flag(op, "mergeOutputs")
 
 
+def shared_name(op: TfliteOp) -> str:
+    """Return the name of the variable that a VAR_HANDLE refers to."""
+    name = op.options.get("sharedName")
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name or "")
+
+
 # --- constant operands -------------------------------------------------------------------------------------------
 
 

@@ -285,3 +285,6 @@ LIST_OPS: Mapping[str, Builtin] = MappingProxyType(
 
 They have no effects: lists are values, and an array's ops are ordered by the flow that each passes on.
 """
+
+VARIABLE_OPS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+"""The builtins that name, read and assign resource variables."""

@@ -68,4 +68,4 @@ def _settled(op: Op, memory: Value, name: str, names: Names) -> tuple[OpenState,
     emitter.ops.append(op)
     both = emitter.concatenation([memory, op.results[0]], 1, "memory_and_outputs")
     final = emitter.columns(both, 0, dims(memory)[1] or 0, Value(names.fresh(f"{name}_out"), kind))
-    return OpenState(name, op, None, initial, final), emitter.ops
+    return OpenState(name, None, initial, final), emitter.ops

@@ -10,12 +10,13 @@ the main signature, and their interpreter resets all variables to zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from converter.analysis.open_states import OpenState, open_states, start_from
+from converter.analysis.variables import RESET, state_variables
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError, Rejection
 from converter.ir import (
@@ -36,10 +37,8 @@ from converter.ir import (
     new_op,
 )
 from converter.passes.filter_states import settle_filters
+from converter.passes.variable_states import without_reset, without_variables
 from converter.rules import Rule
-
-RESET = "reset"
-"""The key of the signature that resets every state to its initial value."""
 
 _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
@@ -54,9 +53,15 @@ def persist_state(program: Program) -> Program:
     if rejections:
         raise ConversionError("cannot keep the state between invokes", rejections)
     main, memories = settle_filters(program.main)
-    kept = [*open_states(program), *memories]
-    if not kept:
+    opened = [*open_states(program), *memories]
+    if not opened:
         return program
+    variables = state_variables(program)
+    if variables:
+        main = without_variables(main, variables)
+        program = without_reset(replace(program, graphs=(main, *program.graphs[1:])))
+    known = [OpenState(state.name, state.start, state.read, state.final) for state in variables]
+    kept = [*known, *_renamed(opened, known)]
     reset = len(program.graphs)
     names = main.names()
     names.update(Names(state.initial.name for state in kept))
@@ -67,7 +72,7 @@ def persist_state(program: Program) -> Program:
     started = _handle(_free_name("started", handles), emitter) if learned else None
     for state in kept:
         _read(state, handles[state.name], started if state in learned else None, emitter)
-    emitter.ops += start_from(main.ops, kept)
+    emitter.ops += start_from(main.ops, kept[len(known) :])
     for state in kept:
         _assign(handles[state.name], state.final, emitter)
     if started is not None:
@@ -76,6 +81,13 @@ def persist_state(program: Program) -> Program:
     cleared = _reset_graph(kept, None if started is None else _free_name("started", handles))
     graphs = (replace(main, ops=tuple(emitter.ops)), *program.graphs[1:], cleared)
     return replace(program, graphs=graphs, signatures=signatures)
+
+
+def _renamed(states: Iterable[OpenState], others: Iterable[OpenState]) -> Iterator[OpenState]:
+    """Yield ``states`` under names that none of ``others`` has."""
+    taken = {state.name: state.initial for state in others}
+    for state in states:
+        yield replace(state, name=_free_name(state.name, taken))
 
 
 def _rejections(program: Program) -> Iterator[Rejection]:

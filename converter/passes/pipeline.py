@@ -29,6 +29,7 @@ from converter.passes.rename import rename, renamed
 from converter.passes.require_state_policy import require_state_policy
 from converter.passes.resolve_state import resolve_state, zero_states_resolved
 from converter.passes.trim_scans import scans_trimmed, trim_scans
+from converter.passes.variable_states import expose_variables, forget_variables
 from converter.passes.vectorize_scans import vectorize_scans
 
 
@@ -72,6 +73,12 @@ CANONICALIZE = (
     DEAD_CODE,  # after RESOLVE_STATE: the ops that computed a zero state are unused
 )
 
+VARIABLE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
+    StatePolicy.STATELESS: (Pass("forget-variables", forget_variables),),
+    StatePolicy.EXPLICIT: (Pass("expose-variables", expose_variables),),
+    StatePolicy.STREAMING: (),
+}
+
 STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
     StatePolicy.STATELESS: (),
     StatePolicy.EXPLICIT: (Pass("expose-state", expose_state, all_given),),
@@ -82,7 +89,8 @@ STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
 def accept(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that refuse what the options leave open."""
     # Before RAISE_FUSED_OPS, which makes the same of ops that leak and of ops that go on on purpose.
-    return (Pass("require-state-policy", lambda program: require_state_policy(program, options.state)),)
+    required = Pass("require-state-policy", lambda program: require_state_policy(program, options.state))
+    return (required, *VARIABLE_PASSES[options.policy])
 
 
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:

@@ -25,6 +25,7 @@ from converter.ir import Graph, Op, Program, Recurrence, TfliteOp, Value, attrib
 from converter.ir.verify import broken_recurrence, unwritten_states
 from converter.raising.fused_ops import is_raised, raise_fused_op
 from converter.raising.fused_weights import refusal
+from converter.raising.state_copies import forward_states
 from converter.rules import Rule
 
 
@@ -103,7 +104,7 @@ class _Raising:
             except ConversionError as error:
                 self.rejections += error.rejections
         outputs = tuple(self._held.get(value, value) for value in self._graph.outputs)
-        return Graph(self._graph.name, inputs, outputs, tuple(self._ops))
+        return forward_states(Graph(self._graph.name, inputs, outputs, tuple(self._ops)))
 
     def _given(self, value: Value) -> Value:
         """Return an input of the graph; a state tensor holds it from then on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converter.analysis.kept_states import KeptState, kept_states
+from converter.analysis.variables import state_variables
 from converter.errors import ConversionError, Rejection
 from converter.ir import Program
 from converter.options import StatePolicy
@@ -21,10 +22,23 @@ def require_state_policy(program: Program, policy: StatePolicy | None) -> Progra
     Raises ConversionError if the program keeps the state of ops that see one step at each invoke and no policy was
     given, or one that those ops do not know.
     """
-    rejections = [reason for kept in kept_states(program) for reason in _rejections(kept, program, policy)]
+    rejections = [*_of_variables(program, policy)]
+    rejections += [reason for kept in kept_states(program) for reason in _rejections(kept, program, policy)]
     if rejections:
         raise ConversionError("the model keeps its state from one invoke to the next", rejections)
     return program
+
+
+def _of_variables(program: Program, policy: StatePolicy | None) -> Iterator[Rejection]:
+    states = state_variables(program)
+    if states and policy is None:
+        yield Rejection(
+            Rule.STATE_UNDECIDED,
+            program.main.name,
+            f"it keeps {', '.join(state.name for state in states)} until its signature reset is run",
+            "say state='streaming' (--state streaming) to keep it so, or state='stateless' to start every invoke "
+            "from the first state",
+        )
 
 
 def _rejections(kept: KeptState, program: Program, policy: StatePolicy | None) -> Iterator[Rejection]:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from converter.analysis.kept_states import kept_states
+from converter.analysis.variables import state_variables
 from converter.ir import DType, Program, TfliteOp
 from converter.options import StatePolicy
 from converter.raising.fused_ops import is_raised
 from converter.raising.fused_weights import stored_types
 
 _NOW: Mapping[StatePolicy, str] = {
-    StatePolicy.STATELESS: "every invoke starts from zero here, like the first one of the original",
+    StatePolicy.STATELESS: "every invoke starts here like the first one of the original",
     StatePolicy.EXPLICIT: "it is given and returned here",
     StatePolicy.STREAMING: "it is kept here too, until the signature reset is run",
 }
@@ -35,6 +36,9 @@ def _states(program: Program, policy: StatePolicy) -> Iterator[str]:
     filters = [op for op in kept if op.builtin == "SVDF"]
     if recurrences:
         yield f"the state of {_count(recurrences)} survived every invoke of the original; {_NOW[policy]}"
+    variables = [state.name for state in state_variables(program)]
+    if variables:
+        yield f"the original kept {', '.join(variables)} until its reset; {_NOW[policy]}"
     if filters:
         now = _NOW[StatePolicy.STREAMING]
         yield f"the state of {_count(filters)} survived every invoke of the original; {now}"

@@ -34,6 +34,8 @@ def _shape() -> Value:
         ("RESHAPE", [ZEROS, _shape()]),
         ("TRANSPOSE", [ZEROS, _shape()]),
         ("EXPAND_DIMS", [ZEROS, _shape()]),
+        ("ADD", [ZEROS, ZERO]),
+        ("CONCATENATION", [ZEROS, ZEROS]),
     ],
 )
 def test_zero_in_any_spelling(builtin: str, operands: list[Value]) -> None:
@@ -43,7 +45,14 @@ def test_zero_in_any_spelling(builtin: str, operands: list[Value]) -> None:
 
 @pytest.mark.parametrize(
     ("builtin", "operands"),
-    [("FILL", [_shape(), ONE]), ("RESHAPE", [X, _shape()]), ("ADD", [ZEROS, ZEROS]), ("FILL", [ZERO, X])],
+    [
+        ("FILL", [_shape(), ONE]),
+        ("RESHAPE", [X, _shape()]),
+        ("ADD", [ZEROS, ONE]),
+        ("CONCATENATION", [ZEROS, X]),
+        ("MUL", [ZEROS, X]),  # which may not be a number
+        ("FILL", [ZERO, X]),
+    ],
 )
 def test_what_is_not_known_to_be_zero(builtin: str, operands: list[Value]) -> None:
     emitter = Emitter("m", Names(["x"]))

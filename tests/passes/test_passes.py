@@ -109,13 +109,47 @@ def test_resolve_state_keeps_a_state_that_is_not_zero() -> None:
     assert the_state(transformed(RESOLVE_STATE, before)) == (learned, None)
 
 
-def test_resolve_state_keeps_a_state_that_is_filled_with_another_number() -> None:
+def test_resolve_state_computes_a_state_that_depends_on_constants_alone() -> None:
     x = tensor("x", None, None, 3)
     dims = constant("dims", np.array([2, 4], np.int32))
     fill = TfliteOp("FILL", (dims, constant("one", np.array(1, np.float32))), (tensor("filled", 2, 4),))
     op = recurrence(lstm_cell(), x, initial_state=(fill.results[0], None))
     before = program([x], [fill, op], [op.output])
-    assert the_state(transformed(RESOLVE_STATE, before)) == (fill.results[0], None)
+    filled, zero = the_state(transformed(RESOLVE_STATE, before))
+    assert filled is not None
+    assert filled.data is not None
+    np.testing.assert_array_equal(filled.data, np.ones((2, 4), np.float32))
+    assert zero is None
+
+
+def test_resolve_state_finds_a_row_that_is_added_to_zeros() -> None:
+    x = tensor("x", None, None, 3)
+    zeros, state, row = (
+        tensor("zeros", None, 1),
+        tensor("state", None, 4),
+        constant("row", np.ones((1, 4), np.float32)),
+    )
+    rows = tensor("rows", None, 1)
+    ops = [TfliteOp("ZEROS_LIKE", (rows,), (zeros,)), TfliteOp("ADD", (zeros, row), (state,), "AddOptions")]
+    op = recurrence(lstm_cell(), x, initial_state=(state, None))
+    (found, _) = the_state(transformed(RESOLVE_STATE, program([x, rows], [*ops, op], [op.output])))
+    assert found is not None
+    assert found.data is not None
+    np.testing.assert_array_equal(found.data, np.ones((1, 4), np.float32))
+
+
+def test_resolve_state_keeps_a_row_that_is_added_to_zeros_and_activated() -> None:
+    x = tensor("x", None, None, 3)
+    zeros, state = tensor("zeros", None, 1), tensor("state", None, 4)
+    rows, row = tensor("rows", None, 1), constant("row", -np.ones((1, 4), np.float32))
+    options = {"fusedActivationFunction": 1}
+    ops = [
+        TfliteOp("ZEROS_LIKE", (rows,), (zeros,)),
+        TfliteOp("ADD", (zeros, row), (state,), "AddOptions", options),
+    ]
+    op = recurrence(lstm_cell(), x, initial_state=(state, None))
+    before = program([x, rows], [*ops, op], [op.output])
+    assert the_state(transformed(RESOLVE_STATE, before)) == (state, None)
 
 
 def test_resolve_state_keeps_states_that_callers_give() -> None:
