@@ -50,7 +50,8 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
             path = _existing(source.path)
             if not path.is_dir():
                 raise SourceError(f"{path}: expected the directory of a SavedModel, got a file")
-            return load_function(path, signature_key=source.signature_key).with_shapes(shapes)
+            function = load_function(path, signature_key=source.signature_key, safe_mode=source.safe_mode)
+            return function.with_shapes(shapes)
         case FrozenGraph():
             from converter.importers.frozen_graph import load_frozen_graph
 
@@ -60,6 +61,7 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
                 outputs=source.outputs,
                 input_shapes=shapes,
                 constants=source.constants,
+                safe_mode=source.safe_mode,
             )
         case KerasFile():
             from converter.importers.keras import load_keras_file

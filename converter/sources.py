@@ -28,17 +28,20 @@ class SavedModel:
 
     ``signature_key`` names one of its signatures: by default ``serving_default``, or the only one.
     ``input_shapes`` fixes unknown dimensions of inputs, with None for those that stay unknown:
-    ``{"x": (1, None, 80)}``. Raises OptionError if an option has another form.
+    ``{"x": (1, None, 80)}``. Loading a SavedModel runs parts of it: with ``safe_mode`` one that would do more than
+    compute is refused instead. Raises OptionError if an option has another form.
     """
 
     path: StrPath
     _: KW_ONLY
     signature_key: str | None = None
+    safe_mode: bool = True
     input_shapes: InputShapes | None = None
 
     def __post_init__(self) -> None:
         _check_path(self, self.path)
         _check(self, "signature_key", self.signature_key, str | None, "the name of a signature")
+        _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
 
 
@@ -48,8 +51,8 @@ class FrozenGraph:
 
     ``inputs`` and ``outputs`` name the nodes that become inputs and outputs of the file: by default the
     placeholders that the outputs need, and the only node without readers. ``constants`` gives numbers to
-    placeholders that are not to be inputs: ``{"keep_prob": 1.0}``. ``input_shapes`` as for `SavedModel`. Raises
-    OptionError if an option has another form.
+    placeholders that are not to be inputs: ``{"keep_prob": 1.0}``. With ``safe_mode`` a graph that does more than
+    compute is refused. ``input_shapes`` as for `SavedModel`. Raises OptionError if an option has another form.
     """
 
     path: StrPath
@@ -57,6 +60,7 @@ class FrozenGraph:
     inputs: Sequence[str] | None = None
     outputs: Sequence[str] | None = None
     constants: Mapping[str, Any] | None = None
+    safe_mode: bool = True
     input_shapes: InputShapes | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class FrozenGraph:
         _check_names(self, "inputs", self.inputs)
         _check_names(self, "outputs", self.outputs)
         _check_keys(self, "constants", self.constants, '{"keep_prob": 1.0}')
+        _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
 
 
@@ -72,7 +77,8 @@ class KerasFile:
     """A ``.keras`` or HDF5 file of Keras 3 or Keras 2.
 
     ``custom_objects`` gives the classes and functions that the file names, as for Keras' ``load_model``; they are
-    trusted. With ``safe_mode`` a file that brings code of its own (Lambda layers) is refused instead of run.
+    trusted. With ``safe_mode`` a file that brings its own code (Lambda layers), names what may do more than
+    compute, or refers to other files is refused.
     ``input_shapes`` as for `SavedModel`. Raises OptionError if an option has another form.
     """
 

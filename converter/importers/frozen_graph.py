@@ -14,6 +14,7 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with, forget_implementations
+from converter.importers.graph_check import check_graph
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Program, Shape, Signature
@@ -97,6 +98,7 @@ def load_frozen_graph(
     outputs: Sequence[str] | None = None,
     input_shapes: Mapping[str, Sequence[int | None]] | None = None,
     constants: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> GraphFunction:
     """Return the graph in a ``.pb`` file.
 
@@ -106,8 +108,10 @@ def load_frozen_graph(
         outputs: names of the nodes that are its outputs; by default the only node without readers.
         input_shapes: shapes of inputs by name, None where a size is unknown; by default as in the graph.
         constants: numbers for placeholders that are to be constants.
+        safe_mode: refuse a graph with ops that do more than compute.
 
-    Raises SourceError if the file is not a frozen graph, a name is not in it, or the outputs are ambiguous.
+    Raises SourceError if the file is not a frozen graph, is refused, a name is not in it, or the outputs are
+    ambiguous.
     """
     graph = _read(path)
     nodes = {node.name: node for node in graph.node}
@@ -118,6 +122,8 @@ def load_frozen_graph(
     _check_names(path, nodes, chosen, "output")
     reached = _needed(chosen, nodes)
     _check_frozen(path, reached, nodes)
+    if safe_mode:
+        check_graph(graph, str(path))
     names = tuple(map(_node_name, inputs)) if inputs else _placeholders(reached, nodes, numbers)
     _check_names(path, nodes, names, "input")
     _check_names(path, dict.fromkeys(names), shapes, "input in input_shapes")

@@ -6,15 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
+from converter.importers.saved_model_check import check_saved_model
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tf_function import FlatFunction, flatten_function
 
 
-def load_function(directory: Path, *, signature_key: str | None = None) -> FlatFunction:
+def load_function(directory: Path, *, signature_key: str | None = None, safe_mode: bool = True) -> FlatFunction:
     """Return the function of a SavedModel's signature, by default ``serving_default`` or the only one.
 
-    Raises SourceError if it cannot be loaded, or has no such signature.
+    Loading a SavedModel runs parts of it. In ``safe_mode`` one that would do more than compute is refused before.
+
+    Raises SourceError if it is refused, cannot be loaded, or has no such signature.
     """
+    if safe_mode:
+        check_saved_model(directory)
     import tensorflow as tf
 
     try:

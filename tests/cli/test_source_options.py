@@ -45,7 +45,7 @@ def read(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Run:
         (["--input_arrays", "x"], " is an option of a frozen graph"),
         (["--set", "k=1"], "--set is an option of a frozen graph"),
         (["--signature-key", "s"], "--signature-key is an option of a SavedModel"),
-        (["--unsafe"], "--unsafe is an option of a Keras file"),
+        (["--unsafe"], "--unsafe: {source} is a .tflite, which is never run by TensorFlow; leave it out"),
         (["--custom-object", "A=m:A"], "--custom-object is an option of a Keras file"),
         (["--input-shapes", "x:5,2,9"], "{source}: cannot set dimension 2 of x to 9: the file fixes it to 3"),
         (["--custom-object", "A"], "expected NAME=MODULE:ATTR, got 'A'"),

@@ -60,7 +60,8 @@ class SourceFlags:
             return TfliteModel(path, input_shapes=shapes)
         import_tensorflow()
         if kind == SAVED_MODEL:
-            return SavedModel(path, signature_key=self.signature_key, input_shapes=shapes)
+            key = self.signature_key
+            return SavedModel(path, signature_key=key, safe_mode=not self.unsafe, input_shapes=shapes)
         if kind == KERAS:
             objects = {name: _imported(name, place) for name, place in self.custom_objects.items()}
             return KerasFile(path, custom_objects=objects, safe_mode=not self.unsafe, input_shapes=shapes)
@@ -69,6 +70,7 @@ class SourceFlags:
             inputs=self.inputs or None,
             outputs=self.outputs or None,
             constants=self.constants or None,
+            safe_mode=not self.unsafe,
             input_shapes=shapes,
         )
 
@@ -80,13 +82,14 @@ class SourceFlags:
             ("--outputs", self.outputs, FROZEN_GRAPH),
             ("--set", self.constants, FROZEN_GRAPH),
             ("--custom-object", self.custom_objects, KERAS),
-            ("--unsafe", self.unsafe, KERAS),
         ):
             if given and kind != meant:
                 raise OptionError(
                     f"{flag} is an option of {WORDS[meant]}, but {path} is {WORDS[kind]}; leave it out, or "
                     "correct the kind with --from"
                 )
+        if self.unsafe and kind == TFLITE:
+            raise OptionError(f"--unsafe: {path} is {WORDS[kind]}, which is never run by TensorFlow; leave it out")
 
 
 def source_options(node_flag: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -160,7 +163,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         callback=objects_of,
         help="A class or function that a Keras file names; repeatable.",
     ),
-    click.option("--unsafe", is_flag=True, help="Run the code that a Keras file brings with it (Lambda layers)."),
+    click.option("--unsafe", is_flag=True, help="Run what a file brings with it: Lambda layers, ops on files."),
     click.option(
         "--input-shapes",
         metavar="A:2,?,80;B:2",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
+from converter.importers.archive_check import check_archive
+from converter.importers.hdf5_check import check_hdf5
+from converter.importers.keras.allow_list import Json, check_config, parse_config
 from converter.importers.keras.models import from_keras_model
-from converter.importers.keras.stored_config import Json, check_safe, for_keras2
+from converter.importers.keras.stored_config import for_keras2
 from converter.importers.tf_function import FlatFunction
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -60,18 +62,19 @@ def load_keras_file(
 ) -> FlatFunction:
     """Return the function of the model in a ``.keras`` or HDF5 file, its recurrent layers marked.
 
-    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` no code in the
-    file is run: neither that of Lambda layers nor modules outside of Keras. ``custom_objects`` are trusted.
+    Layers that run only on cuDNN become the ordinary ones, which compute the same. In ``safe_mode`` the file may
+    only name what is known to compute and nothing else, and may refer to no other file. ``custom_objects`` are
+    trusted.
 
     Raises:
         SourceError: the file is missing, damaged, holds no model, would run code, or needs tf_keras, which is not
             installed.
         ConversionError: see `from_keras_model`.
     """
-    stored = _read(path)
+    stored = _read(path, safe_mode=safe_mode)
     objects = dict(custom_objects or {})
     if safe_mode:
-        check_safe(stored.config, str(path), objects)
+        check_config(stored.config, str(path), objects)
     try:
         model = _load(stored, objects, safe_mode=safe_mode)
     except DAMAGE as error:
@@ -79,11 +82,15 @@ def load_keras_file(
     return from_keras_model(model)
 
 
-def _read(path: Path) -> StoredModel:
+def _read(path: Path, *, safe_mode: bool) -> StoredModel:
     if not path.is_file():
         raise SourceError(f"{path}: no such file or directory")
-    read = _read_hdf5 if path.suffix.lower() in HDF5_SUFFIXES else _read_archive
-    config, version = read(path)
+    is_hdf5 = path.suffix.lower() in HDF5_SUFFIXES
+    if safe_mode and is_hdf5:
+        check_hdf5(path, str(path))
+    elif safe_mode:
+        check_archive(path)
+    config, version = _read_hdf5(path) if is_hdf5 else _read_archive(path)
     if not version[:1].isdigit():
         raise SourceError(
             f"{path}: not a Keras model: expected the Keras version that wrote it, got {version!r:.40}"
@@ -96,8 +103,8 @@ def _read(path: Path) -> StoredModel:
 def _read_archive(path: Path) -> tuple[Json, str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json"))
+            config = parse_config(archive.read("config.json"), str(path))
+            metadata = parse_config(archive.read("metadata.json"), str(path))
         return config, str(metadata["keras_version"])
     except DAMAGE as error:
         raise SourceError(
@@ -118,10 +125,8 @@ def _read_hdf5(path: Path) -> tuple[Json, str]:
     except DAMAGE as error:
         raise SourceError(f"{path}: not an HDF5 file, or damaged: {_first_line(error)}") from error
     if "model_config" in attributes:
-        try:
-            return json.loads(_text(attributes["model_config"])), _text(attributes.get("keras_version", "1"))
-        except ValueError as error:
-            raise SourceError(f"{path}: damaged: its model_config is not valid JSON: {error}") from error
+        config = parse_config(_text(attributes["model_config"]), str(path))
+        return config, _text(attributes.get("keras_version", "1"))
     if is_weights:
         raise SourceError(
             f"{path}: the file holds only weights; build the model in Python, call its load_weights "

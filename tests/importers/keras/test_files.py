@@ -238,7 +238,8 @@ def test_a_file_whose_weights_are_damaged_is_refused(suffix: str, tmp_path: Path
         edited.write_bytes(data)
         with h5py.File(edited, "r+") as file:
             del file["model_weights"]
-    assert "Keras cannot load this model" in refused(edited)
+    complaint = "or damaged" if suffix == ".keras" else "Keras cannot load this model"
+    assert complaint in refused(edited)
 
 
 @pytest.mark.parametrize("config", ['{"no": "class"}', "[]", "no json"])
