@@ -49,9 +49,13 @@ def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Conver
 
     Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
-    opened = open_source(source)
-    converted = _compile(opened, options)
-    notes = opened.notes if options.policy is StatePolicy.STATELESS else ()
+    return compile_opened(open_source(source), options)
+
+
+def compile_opened(source: Source, options: ConvertOptions = DEFAULTS) -> Converted:
+    """Compile a source that has been read. Raises ConversionError if something in it has no exact lowering."""
+    converted = _compile(source, options)
+    notes = source.notes if options.policy is StatePolicy.STATELESS else ()
     report = converted.report
     return replace(converted, report=replace(report, notes=(*notes, *report.notes)))
 

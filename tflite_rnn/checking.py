@@ -14,10 +14,13 @@ import numpy as np
 from converter.convert import Converted
 from converter.flatbuffer import read_file, read_model
 from converter.importers.keras import is_keras_model
+from converter.importers.source import RunnableSource
 from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value, attributes
 from converter.opening import open_in_tensorflow
 from converter.sources import FrozenGraph, TfliteModel, as_source
+from tflite_rnn.isolation import FileSource, Limits, can_isolate, isolated
+from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 from tflite_rnn.reference import open_tflite
 from tflite_rnn.runtime import (
     CheckError,
@@ -47,6 +50,8 @@ def check(
     rtol: float = 1e-5,
     rename: Mapping[str, str] | None = None,
     seed: int = 0,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory_limit_mb: int = DEFAULT_MEMORY,
     pool: WorkerPool | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
@@ -64,6 +69,8 @@ def check(
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
         rename: new names of inputs and outputs by their names in the reference, as given to `convert`.
         seed: seed of the random inputs.
+        timeout, memory_limit_mb: limits, in seconds and MB, of the process that reads and runs a reference file,
+            as for `convert`.
         pool: workers to use and leave running; by default new ones, which end with the check.
         progress: called before each step of the comparison.
 
@@ -74,11 +81,12 @@ def check(
     Raises:
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
+    limits = Limits(timeout, memory_limit_mb)
     content = model_bytes(model)
     program = read_model(content, source=_describe(model))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(WorkerPool()) if pool is None else pool
-        reference, names = _open_reference(source, program, rename or {}, workers)
+        reference, names = _open_reference(source, program, rename or {}, workers, stack, limits)
         if rename:
             reference, names = _renamed(reference, rename), _new_names(names, rename)
         _check_inputs(program.signature.inputs, names)
@@ -107,9 +115,17 @@ def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
 
 
 def _open_reference(
-    given: Any, program: Program, rename: Mapping[str, str], pool: WorkerPool
+    given: Any,
+    program: Program,
+    rename: Mapping[str, str],
+    pool: WorkerPool,
+    stack: contextlib.ExitStack,
+    limits: Limits,
 ) -> tuple[Reference, tuple[str, ...] | None]:
-    """Return the reference, and its input names if they are known before it is called."""
+    """Return the reference, and its input names if they are known before it is called.
+
+    A process that reads it ends with ``stack``.
+    """
     if _is_plain_function(given):
         return given, None
     source = as_source(given)
@@ -124,7 +140,10 @@ def _open_reference(
             inputs=source.inputs or tuple(old.get(name, name) for name in names.inputs),
             outputs=source.outputs or tuple(old.get(name, name) for name in names.outputs),
         )
-    opened = open_in_tensorflow(source)
+    if isinstance(source, FileSource) and can_isolate(source):
+        opened: RunnableSource = stack.enter_context(isolated(source, limits))
+    else:
+        opened = open_in_tensorflow(source)
     return opened, opened.input_names
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from converter.convert import Converted, compile_source
+from converter.convert import Converted, compile_opened, compile_source
 from converter.errors import OptionError
 from converter.options import AUTO, ConvertOptions
+from converter.sources import as_source
+from tflite_rnn.isolation import FileSource, Limits, can_isolate, isolated
+from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 from tflite_rnn.verification import verified
 
 
@@ -20,6 +23,8 @@ def convert(
     pair_directions: bool = True,
     rename: Mapping[str, str] | None = None,
     verify: bool = True,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory_limit_mb: int = DEFAULT_MEMORY,
 ) -> Converted:
     """Compile ``source`` to a ``.tflite`` of builtin ops only.
 
@@ -46,6 +51,10 @@ def convert(
         rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
         verify: load the model in a worker process on the target's runtime, and run it once, on zeros and with open
             sizes as small as it takes; the report says what ran, or that no such runtime is installed.
+        timeout: in seconds. TensorFlow reads model files in a separate process, which is ended if reading the file
+            or converting its ops takes longer. Live objects, and files whose custom objects exist in this process
+            only, are read here.
+        memory_limit_mb: the resident memory that this process may take, in MB.
 
     Returns:
         The `Converted` model: its bytes in ``model``, what was done in ``report``. Unless it is streamed, no state
@@ -62,5 +71,13 @@ def convert(
     )
     if not isinstance(verify, bool):
         raise OptionError(f"verify: expected True or False, got {verify!r}")
-    converted = compile_source(source, options)
+    converted = _compiled(source, options, Limits(timeout, memory_limit_mb))
     return verified(converted, options.target) if verify else converted
+
+
+def _compiled(given: Any, options: ConvertOptions, limits: Limits) -> Converted:
+    source = as_source(given)
+    if isinstance(source, FileSource) and can_isolate(source):
+        with isolated(source, limits) as opened:
+            return compile_opened(opened, options)
+    return compile_source(source, options)

@@ -96,6 +96,8 @@ def check_command(
             rtol=rtol,
             rename=rename,
             seed=seed,
+            timeout=flags.timeout,
+            memory_limit_mb=flags.memory_limit,
             progress=progress,
         )
     show.print(str(report), markup=False)

@@ -108,6 +108,8 @@ def convert_command(
                 pair_directions=pair_directions,
                 rename=rename,
                 verify=not no_verify,
+                timeout=flags.timeout,
+                memory_limit_mb=flags.memory_limit,
             )
     contents = {output: converted.model}
     if report_file is not None:

@@ -18,6 +18,7 @@ from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE,
 from converter.sources import AnySource, FrozenGraph, KerasFile, SavedModel, TfliteModel
 from tflite_rnn.cli.words import constants_of, names_of, objects_of, shapes_of
 from tflite_rnn.console import import_tensorflow
+from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 
 T = TypeVar("T")
 
@@ -43,14 +44,15 @@ class SourceFlags:
     constants: Mapping[str, float] = field(default_factory=dict)
     custom_objects: Mapping[str, str] = field(default_factory=dict)
     unsafe: bool = False
+    timeout: float = DEFAULT_TIMEOUT
+    memory_limit: int = DEFAULT_MEMORY
     node_flag: str = "--inputs"
 
     def source_at(self, path: Path) -> AnySource:
-        """Return the source at ``path``, which must exist, and import what reads it.
+        """Return the source at ``path``, which must exist.
 
-        TensorFlow is imported unless the source is a ``.tflite``. Raises SourceError if the path is not a model,
-        or TensorFlow is missing; OptionError for options of another kind of source, or a custom object that cannot
-        be imported.
+        Raises SourceError if the path is not a model; OptionError for options of another kind of source, or a
+        custom object that cannot be imported.
         """
         check_readable(path)
         kind = format_of(path) if self.source_format == AUTO else self.source_format
@@ -58,11 +60,12 @@ class SourceFlags:
         shapes = self.input_shapes or None
         if kind == TFLITE:
             return TfliteModel(path, input_shapes=shapes)
-        import_tensorflow()
         if kind == SAVED_MODEL:
             key = self.signature_key
             return SavedModel(path, signature_key=key, safe_mode=not self.unsafe, input_shapes=shapes)
         if kind == KERAS:
+            if self.custom_objects:
+                import_tensorflow()  # quietly: their modules import it
             objects = {name: _imported(name, place) for name, place in self.custom_objects.items()}
             return KerasFile(path, custom_objects=objects, safe_mode=not self.unsafe, input_shapes=shapes)
         return FrozenGraph(
@@ -164,6 +167,22 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="A class or function that a Keras file names; repeatable.",
     ),
     click.option("--unsafe", is_flag=True, help="Run what a file brings with it: Lambda layers, ops on files."),
+    click.option(
+        "--timeout",
+        default=DEFAULT_TIMEOUT,
+        show_default=True,
+        metavar="SECONDS",
+        type=click.FloatRange(0, min_open=True),
+        help="For each thing that the process reading a source does.",
+    ),
+    click.option(
+        "--memory-limit",
+        default=DEFAULT_MEMORY,
+        show_default=True,
+        metavar="MB",
+        type=click.IntRange(1),
+        help="The resident memory that this process may take.",
+    ),
     click.option(
         "--input-shapes",
         metavar="A:2,?,80;B:2",

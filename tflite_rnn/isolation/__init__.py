@@ -7,7 +7,8 @@ comes back is data: names, messages, the bytes of an intermediate ``.tflite``, a
 
 from __future__ import annotations
 
+from tflite_rnn.isolation.description import FileSource
 from tflite_rnn.isolation.limits import Limits
-from tflite_rnn.isolation.source import IsolatedSource, Isolation, isolated
+from tflite_rnn.isolation.source import IsolatedSource, Isolation, can_isolate, isolated
 
-__all__ = ["IsolatedSource", "Isolation", "Limits", "isolated"]
+__all__ = ["FileSource", "IsolatedSource", "Isolation", "Limits", "can_isolate", "isolated"]

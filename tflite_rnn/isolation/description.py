@@ -40,7 +40,7 @@ _ERRORS: Final[Mapping[str, type[TfliteRnnError]]] = {
 
 def describe_source(source: FileSource) -> Json | None:
     """Return a source as JSON; None if it brings objects that only exist in this process."""
-    options: Json = {"input_shapes": _shapes(source.input_shapes)}
+    options: Json = {"input_shapes": _shapes(source.input_shapes), "safe_mode": source.safe_mode}
     match source:
         case SavedModel():
             options["signature_key"] = source.signature_key
@@ -51,7 +51,7 @@ def describe_source(source: FileSource) -> Json | None:
             objects = {name: name_of(given) for name, given in (source.custom_objects or {}).items()}
             if None in objects.values():
                 return None
-            options |= {"custom_objects": objects, "safe_mode": source.safe_mode}
+            options["custom_objects"] = objects
     path = os.path.abspath(source.path)
     return {"kind": type(source).__name__, "path": path, "shown": os.fspath(source.path), "options": options}
 

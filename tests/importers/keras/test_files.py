@@ -273,4 +273,4 @@ def test_a_file_of_keras_2_without_tf_keras_says_what_to_install(
     path = saved(network(tf_keras), tmp_path / "model.keras")
     monkeypatch.setattr(files.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(rnn.SourceError, match="pip install tf_keras"):
-        rnn.convert(path)
+        open_source(path)
