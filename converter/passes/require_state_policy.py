@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from converter.analysis.kept_states import KeptState, kept_states
 from converter.analysis.variables import state_variables
 from converter.errors import ConversionError, Rejection
-from converter.ir import Program
+from converter.ir import Op, Program, as_tflite
 from converter.options import StatePolicy
 from converter.rules import Rule
 
@@ -39,18 +39,16 @@ def _of_variables(program: Program, policy: StatePolicy | None) -> Iterator[Reje
             "say state='streaming' (--state streaming) to keep it so, or state='stateless' to start every invoke "
             "from the first state",
         )
+    elif states and policy is not StatePolicy.STREAMING:
+        # What is written into the memory of an SVDF must not be a constant: the runtimes write that only once.
+        yield from (_svdf(op) for op in program.main.ops if as_tflite(op, "SVDF"))
 
 
 def _rejections(kept: KeptState, program: Program, policy: StatePolicy | None) -> Iterator[Rejection]:
     op = kept.op
     if op.builtin == "SVDF":
         if policy is not StatePolicy.STREAMING or kept.graph is not program.main:
-            yield Rejection(
-                Rule.SVDF_STATE,
-                op.name,
-                "SVDF sees one step at each invoke and keeps those before in the model",
-                "use state='streaming' (--state streaming), with the op in the main graph",
-            )
+            yield _svdf(op)
     elif policy is None and kept.sees_one_step:
         yield Rejection(
             Rule.STATE_UNDECIDED,
@@ -59,3 +57,12 @@ def _rejections(kept: KeptState, program: Program, policy: StatePolicy | None) -
             "say state='streaming' (--state streaming) to keep it so, with a reset, or state='stateless' to start "
             "every invoke from zero",
         )
+
+
+def _svdf(op: Op) -> Rejection:
+    return Rejection(
+        Rule.SVDF_STATE,
+        op.name,
+        "SVDF sees one step at each invoke and keeps those before in the model",
+        "use state='streaming' (--state streaming), with the op in the main graph",
+    )

@@ -99,6 +99,13 @@ def test_a_streaming_svdf_streams_when_converted_again(pool: WorkerPool) -> None
             stream.reset()
 
 
+@pytest.mark.parametrize("policy", ["stateless", "explicit"])
+def test_a_streaming_svdf_knows_only_streaming(policy: str) -> None:
+    with pytest.raises(ConversionError) as refusal:
+        compiled(compiled(Svdf().data(), state="streaming").model, state=policy)
+    assert [rejection.rule for rejection in refusal.value.rejections] == [Rule.SVDF_STATE]
+
+
 def test_states_are_called_as_before_and_converting_again_adds_nothing() -> None:
     once = compiled(file_of("stack", "streaming"), state="streaming")
     twice = compiled(once.model, state="streaming")
