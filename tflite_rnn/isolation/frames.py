@@ -97,4 +97,5 @@ def arrays_of_frame(frame: Frame) -> dict[str, Array]:
 def _array(raw: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     if dtype.kind not in _KINDS or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(raw):
         raise FrameError(f"an array of {dtype} and {shape} in {len(raw)} bytes")
-    return np.frombuffer(raw, dtype).reshape(shape).copy()
+    array: Array = np.frombuffer(raw, dtype).reshape(shape).copy()
+    return array
