@@ -82,7 +82,11 @@ def test_a_pass_that_is_run_again_changes_nothing(step: str) -> None:
             assert format_program(run.run(after)) == format_program(after), name
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("rename", "adapt-to-target")])
+NOTHING_TO_DO = ("rename", "adapt-to-target", "raise-fused-ops")
+"""Passes for options that the recordings are not converted with, and for ops that none of them holds."""
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step not in NOTHING_TO_DO])
 def test_a_pass_finds_something_to_do(step: str) -> None:
     runs = [run for name in CELLS for run in stages(name)[step]]
     assert any(format_program(before) != format_program(after) for _, before, after in runs)
