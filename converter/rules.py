@@ -294,6 +294,37 @@ class Rule(str, Enum):
         "Use a model that reads forwards only, or state='stateless' with whole sequences.",
     )
 
+    STREAMING_WHOLE_SEQUENCE = (
+        "streaming-whole-sequence",
+        "a layer needs the whole sequence at each step",
+        "The outputs of the chunks, joined along time, would not be those of the whole sequence: a layer reads "
+        "steps that have not come yet, or combines each step with what is computed over all of them. Attention, "
+        "a softmax or a normalisation over time, a reversal, and a dense layer over flattened steps do so.",
+        "Convert with state='stateless' and feed whole sequences, or replace the layer: by a causal convolution, "
+        "a normalisation over the features, or a final reduction over time.",
+    )
+    STREAMING_LOOKAHEAD = (
+        "streaming-lookahead",
+        "a layer looks ahead, so the last steps would be missing",
+        "A window that is padded behind the sequence (padding 'same') reads steps that come later. Chunk by chunk "
+        "its outputs come later, too, and the last ones only at the end of the sequence.",
+        "Use causal padding, or state='stateless' with whole sequences.",
+    )
+    STREAMING_CHUNK = (
+        "streaming-chunk",
+        "a chunk does not hold whole strides",
+        "A layer that moves by several steps gives one row for each of its strides. A chunk of another size would "
+        "cut a stride in two.",
+        "Leave the number of steps open and feed multiples of the strides, or fix it to such a multiple.",
+    )
+    STREAMING_OP = (
+        "streaming-op",
+        "an op along the sequence has no form for chunks",
+        "The compiler does not know what this op needs of earlier chunks, and a guess could be wrong.",
+        "Leave the layer out of the streamed model and run it around it, or use state='stateless' with whole "
+        "sequences.",
+    )
+
     # --- targets -----------------------------------------------------------------------------------------------
 
     TARGET_OP = (

@@ -54,6 +54,38 @@ def without_activation(op: TfliteOp) -> TfliteOp:
     return _with_options(op, activation("NONE"))
 
 
+def without_padding(op: TfliteOp) -> TfliteOp:
+    """Return a convolution or pool with one result per window that lies in x."""
+    return _with_options(op, {"padding": 1})
+
+
+def whole_along(op: TfliteOp, place: int) -> TfliteOp | None:
+    """Return a STRIDED_SLICE or SLICE that takes all of one axis; None if it takes all of the others, too.
+
+    Its constant operands still say otherwise about that axis.
+    """
+    if op.builtin == "SLICE":
+        begins, sizes = (integers(op.operand(index)) or () for index in (1, 2))
+        shape = op.operand(0).type.shape or ()
+        others = [
+            begin == 0 and size in {-1, known}
+            for axis, (begin, size, known) in enumerate(zip(begins, sizes, shape, strict=True))
+            if axis != place
+        ]
+        return None if all(others) else op
+    part, count = StridedSlice.of(op), len(integers(op.operand(3)) or ())
+    strides = integers(op.operand(3)) or ()
+    others = [
+        part.is_whole(axis) and strides[axis] == 1 and not part.drops(axis)
+        for axis in range(count)
+        if axis != place
+    ]
+    if all(others):
+        return None
+    masks = {name: _integer(op, name) | 1 << place for name in ("beginMask", "endMask")}
+    return _with_options(op, masks)
+
+
 # --- single settings ---------------------------------------------------------------------------------------------
 
 

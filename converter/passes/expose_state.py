@@ -9,11 +9,16 @@ from dataclasses import replace
 
 from converter.analysis.open_states import open_states, start_from
 from converter.ir import Program
+from converter.passes.stream_layers import stream_layers
 
 
 def expose_state(program: Program) -> Program:
-    """Make inputs and outputs of the open states of the main graph."""
-    exposed = list(open_states(program))
+    """Make inputs and outputs of the open states of the main graph, and of what its layers keep of earlier chunks.
+
+    Raises ConversionError if a layer cannot run chunk by chunk.
+    """
+    program, kept = stream_layers(program)
+    exposed = [*open_states(program), *kept]
     if not exposed:
         return program
     known = set(program.signature.outputs)

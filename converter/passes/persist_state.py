@@ -37,6 +37,7 @@ from converter.ir import (
     new_op,
 )
 from converter.passes.filter_states import settle_filters
+from converter.passes.stream_layers import stream_layers
 from converter.passes.variable_states import without_reset, without_variables
 from converter.rules import Rule
 
@@ -52,8 +53,9 @@ def persist_state(program: Program) -> Program:
     rejections = list(_rejections(program))
     if rejections:
         raise ConversionError("cannot keep the state between invokes", rejections)
+    program, layers = stream_layers(program)
     main, memories = settle_filters(program.main)
-    opened = [*open_states(program), *memories]
+    opened = [*open_states(program), *layers, *memories]
     if not opened:
         return program
     variables = state_variables(program)

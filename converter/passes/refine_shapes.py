@@ -43,6 +43,18 @@ def refine_shapes(program: Program) -> Program:
     return replace(program, graphs=(replace(main, ops=tuple(ops), outputs=outputs), *program.graphs[1:]))
 
 
+def with_known_sizes(graph: Graph) -> Graph:
+    """Return ``graph`` with the sizes that follow from those of its inputs that are known."""
+    other: dict[Value, Value] = {}
+    ops: list[Op] = []
+    for op in graph.ops:
+        refined = _refined(rewire(op, other))
+        ops.append(refined)
+        other |= {old: new for old, new in zip(op.results, refined.results, strict=True) if old is not new}
+    outputs = tuple(other.get(value, value) for value in graph.outputs)
+    return replace(graph, ops=tuple(ops), outputs=outputs)
+
+
 def shapes_refined(program: Program) -> bool:
     """True if recurrences over sequences of known sizes have results of known sizes."""
     if not all(value.type.is_static for value in program.main.inputs):

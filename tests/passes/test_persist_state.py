@@ -82,11 +82,9 @@ def test_a_learned_state_is_where_every_sequence_starts(pool: WorkerPool) -> Non
 
 
 def test_final_states_are_read_in_the_graph_while_they_are_kept(pool: WorkerPool) -> None:
-    """An encoder hands its state to a decoder; only the encoder's start is kept, the decoder's is given."""
     x = tensor("x", None, 1, 3)
     encoder = recurrence(lstm_cell(), x, name="encoder")
-    decoder = recurrence(lstm_cell(seed=1), x, name="decoder", initial_state=encoder.final_state)
-    source = program([x], [encoder, decoder], [decoder.output, *encoder.final_state])
+    source = program([x], [encoder], [*encoder.final_state])
     converted = streaming(source)
     assert converted.report.op_counts["ASSIGN_VARIABLE"] == 4  # c and h, in the main graph and at the reset
     whole = random_inputs(np.random.default_rng(2), source, time=6, batch=1)
@@ -96,6 +94,14 @@ def test_final_states_are_read_in_the_graph_while_they_are_kept(pool: WorkerPool
             stream = Stream(running)
             stream.feed({"x": whole["x"][:2]})
             np.testing.assert_allclose(stream.feed({"x": whole["x"][2:]})["encoder_state_0"], final, atol=1e-5)
+
+
+def test_a_decoder_that_starts_from_the_whole_sequence_cannot_run_on_chunks_of_it() -> None:
+    x = tensor("x", None, 1, 3)
+    encoder = recurrence(lstm_cell(), x, name="encoder")
+    decoder = recurrence(lstm_cell(seed=1), x, name="decoder", initial_state=encoder.final_state)
+    with pytest.raises(ConversionError, match=r"decoder: the recurrence starts from what is computed over all"):
+        streaming(program([x], [encoder, decoder], [decoder.output]))
 
 
 def test_a_model_that_keeps_nothing_cannot_stream(pool: WorkerPool) -> None:

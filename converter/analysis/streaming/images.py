@@ -1,0 +1,82 @@
+"""Streaming rules of convolutions and pools, with time on the axis of height or width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converter.analysis.streaming.facts import KEEP, Action, Fill, Plan, Rows, needs_the_whole, not_supported
+from converter.analysis.streaming.view import Outcome, View, settled
+from converter.analysis.streaming.windows import Window, left_padding, through
+from converter.ir.attributes import Windows
+
+
+def convolution(view: View) -> Outcome:
+    """CONV_2D: filters are [channels, height, width, input channels]."""
+    return _over_windows(view, view.shape(1)[1:3], Fill.ZERO)
+
+
+def depthwise_convolution(view: View) -> Outcome:
+    """DEPTHWISE_CONV_2D: filters are [1, height, width, channels]."""
+    return _over_windows(view, view.shape(1)[1:3], Fill.ZERO)
+
+
+def max_pool(view: View) -> Outcome:
+    """MAX_POOL_2D: padding is never the maximum."""
+    return _over_windows(view, Windows.of(view.op).sizes, Fill.LOWEST)
+
+
+def average_pool(view: View) -> Outcome:
+    """AVERAGE_POOL_2D: padding does not count."""
+    return _over_windows(view, Windows.of(view.op).sizes, Fill.NOTHING)
+
+
+def _over_windows(view: View, spans: Sequence[object], fill: Fill) -> Outcome:
+    rows = view.only()
+    if rows.axis == 0:
+        ready, feed = settled(rows)
+        return [ready], Plan(Action.KEEP, {0: feed})
+    if rows.axis == 3:
+        raise needs_the_whole(f"{view.op.kind} has the sequence as its channels")
+    if not rows.is_alone:
+        raise not_supported(f"{view.op.kind} over a sequence that is joined with another axis")
+    window = _window(view, rows, spans)
+    if window == Window():
+        return [rows], KEEP
+    pools = fill is not Fill.ZERO
+    if pools and _pads_other(view, rows, spans):
+        raise not_supported(f"{view.op.kind} with padding 'same' along another axis than the sequence")
+    if pools and (rows.left or rows.right):
+        raise not_supported(f"{view.op.kind} over a sequence that was padded before")
+    averages = fill is Fill.NOTHING and window.left > 0
+    made, feed = through(rows, window, Fill.LOWEST if averages else fill)
+    if not Windows.of(view.op).is_padded and feed.is_plain:
+        return [made], KEEP
+    if averages:
+        feed = replace(feed, fill=Fill.ZERO)
+    return [made], Plan(Action.AVERAGE if averages else Action.VALID, {0: feed})
+
+
+def _window(view: View, rows: Rows, spans: Sequence[object]) -> Window:
+    """Return the window along time."""
+    windows, place = Windows.of(view.op), rows.axis - 1
+    span = spans[place]
+    if not isinstance(span, int):
+        raise not_supported(f"{view.op.kind} with a window of unknown size")
+    reach, stride = (span - 1) * windows.dilations[place] + 1, windows.strides[place]
+    if not windows.is_padded:
+        return Window(reach, stride, rows.left, rows.right)
+    if rows.left or rows.right:
+        raise not_supported(f"{view.op.kind} pads a sequence that was padded before")
+    left = left_padding(reach, stride)
+    if left is None:
+        raise not_supported(
+            f"{view.op.kind} with padding 'same', windows of {reach} and strides of {stride} starts at a step "
+            "that depends on the length of the sequence; use 'valid' padding, or pad before it"
+        )
+    return Window(reach, stride, left, reach - 1 - left)
+
+
+def _pads_other(view: View, rows: Rows, spans: Sequence[object]) -> bool:
+    windows, place = Windows.of(view.op), 2 - rows.axis
+    return windows.is_padded and (spans[place] != 1 or windows.strides[place] != 1)

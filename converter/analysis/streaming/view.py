@@ -1,0 +1,136 @@
+"""An op as its streaming rule sees it: facts and sizes of its operands, and what most rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from converter.analysis.streaming.facts import (
+    Action,
+    Fact,
+    Feed,
+    Other,
+    Plan,
+    Rows,
+    Running,
+    UnstreamableError,
+    needs_the_whole,
+    not_supported,
+)
+from converter.analysis.streaming.windows import delayed, padded, through
+from converter.ir import TfliteOp, Value
+from converter.ir.dimensions import SymbolicShape
+from converter.rules import Rule
+
+Outcome = tuple[Sequence[Fact], Plan]
+"""The facts of an op's results, and its plan."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """An op, the fact of each operand, and functions for the symbolic shape of a value and the integers in it."""
+
+    op: TfliteOp
+    facts: Sequence[Fact | None]
+    shape_of: Callable[[Value], SymbolicShape | None]
+    numbers_of: Callable[[Value], SymbolicShape | None]
+
+    def rows(self, place: int) -> Rows | None:
+        """Return the rows of an operand, None if it has none."""
+        fact = self.facts[place] if place < len(self.facts) else None
+        return fact if isinstance(fact, Rows) else None
+
+    def only(self, *places: int) -> Rows:
+        """Return the rows of operand 0; only operands at ``places`` may vary, too. Raises UnstreamableError."""
+        rows = self.rows(0)
+        if rows is None or any(
+            fact is not None for place, fact in enumerate(self.facts) if place and place not in places
+        ):
+            raise not_supported(f"{self.op.kind} has two operands that depend on the sequence")
+        return rows
+
+    def shape(self, place: int) -> SymbolicShape:
+        """Return the shape of an operand. Raises UnstreamableError if its rank is unknown."""
+        shape = self.shape_of(self.op.operand(place))
+        if shape is None:
+            raise not_supported(f"{self.op.kind} over a value of unknown rank")
+        return shape
+
+    def result_shape(self, place: int = 0) -> SymbolicShape:
+        """Return the shape of a result. Raises UnstreamableError if its rank is unknown."""
+        shape = self.shape_of(self.op.results[place])
+        if shape is None:
+            raise not_supported(f"{self.op.kind} gives a value of unknown rank")
+        return shape
+
+    def numbers(self, place: int) -> tuple[int, ...]:
+        """Return the integers of an operand that must be constant. Raises UnstreamableError."""
+        numbers = self.numbers_of(self.op.operand(place))
+        known = tuple(number for number in numbers or () if isinstance(number, int))
+        if numbers is None or len(known) != len(numbers):
+            raise not_supported(f"the operand {place} of {self.op.kind} is computed while the model runs")
+        return known
+
+    def every(self, rows: Rows, plan: Plan) -> Outcome:
+        """Return the outcome of an op that gives ``rows`` as each result."""
+        return [rows] * len(self.op.results), plan
+
+
+def settled(rows: Rows) -> tuple[Rows, Feed]:
+    """Return ``rows`` with the rows of zeros that belong around them, and how they are fed to be so."""
+    return through(rows, padded(rows)) if rows.left or rows.right else (rows, Feed())
+
+
+def complete(rows: Rows, feed: Feed) -> tuple[Rows, Feed]:
+    """Return ``rows`` so late that all that leave are of the whole sequence: what ends before it waits.
+
+    Raises UnstreamableError if rows would be missing at the end.
+    """
+    if rows.missing > 0:
+        raise UnstreamableError(
+            Rule.STREAMING_LOOKAHEAD,
+            f"its last {rows.missing} rows depend on what comes later",
+            "use causal padding, or state='stateless' with whole sequences",
+        )
+    return delayed(rows, rows.delay - rows.missing * rows.stride, feed) if rows.missing else (rows, feed)
+
+
+def joined(view: View, axes: Sequence[int | None], size_at: Callable[[int], object]) -> Outcome:
+    """Return the outcome of an op that joins rows with equal positions.
+
+    ``axes`` says where in the result the time of each operand lies, None for an operand without rows, and
+    ``size_at`` the size that an operand without rows has there. Earlier rows wait for later ones.
+    """
+    ready = {place: settled(rows) for place in range(len(axes)) if (rows := view.rows(place)) is not None}
+    first = next(iter(ready))
+    one, axis = ready[first][0], axes[first]
+    assert axis is not None
+    for place, (rows, _) in ready.items():
+        _check_alike(view, replace(one, axis=axis), replace(rows, axis=axes[place] or 0))
+    for place, fact in enumerate(view.facts):
+        _check_other(view, fact, None if place in ready or view.op.operands[place] is None else size_at(place))
+    latest = max(rows.delay for rows, _ in ready.values())
+    feeds = {place: delayed(rows, latest, feed)[1] for place, (rows, feed) in ready.items()}
+    return view.every(replace(one, axis=axis, delay=latest), Plan(Action.KEEP, feeds))
+
+
+def _check_alike(view: View, one: Rows, other: Rows) -> None:
+    if (one.axis, one.before, one.after) != (other.axis, other.before, other.after):
+        raise needs_the_whole(f"{view.op.kind} combines the steps of two sequences, each with each")
+    if one.stride != other.stride:
+        raise not_supported(
+            f"{view.op.kind} combines sequences of {one.stride} and {other.stride} input steps per row"
+        )
+    if one.first != other.first:
+        raise not_supported(
+            f"{view.op.kind} combines sequences of which one is {abs(one.first - other.first)} steps shorter"
+        )
+
+
+def _check_other(view: View, fact: Fact | None, size: object) -> None:
+    if isinstance(fact, Running):
+        raise needs_the_whole(f"{view.op.kind} uses at each step what is computed over all steps")
+    if fact is Other.SIZES:
+        raise needs_the_whole(f"{view.op.kind} uses at each step the length of the sequence")
+    if fact is None and size not in {None, 1}:
+        raise needs_the_whole(f"{view.op.kind} has an operand of its own for each step of the sequence")

@@ -1,0 +1,64 @@
+"""Convolutions and pools on chunks: what SAME would put before the sequence is in the past."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from converter.analysis.streaming.facts import Feed, Plan
+from converter.emission.streaming.past import along
+from converter.emission.streaming.rewriter import Rewriter, layer_of
+from converter.errors import InvalidProgramError
+from converter.ir import TfliteOp, Value, attributes, dims
+from converter.ir.attributes import Windows
+
+
+def valid(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
+    """The op without padding along time, over rows of the past and the chunk."""
+    rows, x = rewriter.rows(op.operand(0)), rewriter.x(op, plan)
+    if Windows.of(op).is_padded:
+        x = _padded(rewriter, x, op, 3 - rows.axis)
+    rewriter.emit(replace(attributes.without_padding(op), operands=(x, *op.operands[1:])))
+
+
+def _padded(rewriter: Rewriter, x: Value, op: TfliteOp, axis: int) -> Value:
+    """Return ``x`` with the zeros that SAME puts along another axis than time."""
+    windows, place, shape = Windows.of(op), axis - 1, dims(x)
+    span = dims(op.operand(1))[axis] if len(op.operands) > 1 else windows.sizes[place]
+    size = shape[axis]
+    if size is None or span is None:
+        raise InvalidProgramError(f"{op.name}: expected a known size along axis {axis}, got {shape}")
+    stride, reach = windows.strides[place], (span - 1) * windows.dilations[place] + 1
+    total = max(0, (-(-size // stride) - 1) * stride + reach - size)
+    if not total:
+        return x
+    pairs = np.zeros((4, 2), np.int32)
+    pairs[axis] = total // 2, total - total // 2
+    wider = tuple(size + total if place == axis else known for place, known in enumerate(shape))
+    emitter = rewriter.emitter
+    return emitter.op("PAD", [x, emitter.constant("paddings", pairs)], emitter.value("padded", x, wider))
+
+
+def average(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
+    """The average with zeros outside of the sequence, divided by the share of the window that is inside."""
+    rows, feed = rewriter.rows(op.operand(0)), plan.feeds.get(0, Feed())
+    emitter, past = rewriter.emitter, rewriter.past
+    x = rewriter.read(op.operand(0), replace(feed, cut=0), layer_of(op.name))
+    inside = past.is_inside(x, rows, first=-feed.past)
+    ones = past.ones(x, rows.axis)
+    share = emitter.select(inside, ones, emitter.number(0.0), "inside")
+    if feed.cut:
+        x, share = (past.part(value, rows.axis, None, -feed.cut) for value in (x, share))
+    result = rewriter.result(op.results[0])
+    mean = emitter.value("mean", result, dims(result))
+    count = dims(result)[rows.axis]
+    sizes = along(4, rows.axis, 0, 1)
+    shape = tuple(count if place == rows.axis else size for place, size in enumerate(sizes))
+    shares = emitter.value("share", result, shape)
+    bare = attributes.without_padding(op)
+    emitter.ops += [
+        replace(bare, operands=(x,), results=(mean,)),
+        replace(bare, operands=(share,), results=(shares,)),
+    ]
+    emitter.binary("DIV", mean, emitter.maximum(shares, emitter.number(1e-6), "share"), result)
