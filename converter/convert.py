@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.analysis.kept_states import state_tensors
+from converter.analysis.streaming.contract import contract_of
+from converter.analysis.streaming.flow import flow_of
+from converter.analysis.variables import FLUSH, REMAINING
+from converter.chunks import ChunkContract
 from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
@@ -20,6 +24,8 @@ from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.pipeline import CANONICALIZE, accept, clean_up, pairing, prepare, run_passes
+from converter.passes.refine_shapes import with_known_sizes
+from converter.passes.stream_layers import runs_backwards, with_main
 from converter.raising.fused_notes import fused_notes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
@@ -79,6 +85,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     notes = fused_notes(program, options.policy)
     accepting = accept(options)
     program = run_passes(program, (*accepting, *CANONICALIZE))
+    contract, streaming_notes = _contract(program, options)
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
     joining = pairing(options)
@@ -89,16 +96,31 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     verify_states(lowered, after="clean-up", kept=_kept_on_purpose(lowered, options))
     _refuse_foreign_ops(lowered)
     _refuse_beyond_target(lowered, options.target)
-    metadata = {METADATA: encode_metadata(options)}
+    metadata = {METADATA: encode_metadata(options, contract)}
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(prepared, paired),
         passes=tuple(one.name for one in (*accepting, *CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
-        notes=notes,
+        notes=(*notes, *streaming_notes),
+        chunks=contract,
     )
     return Converted(model, prepared, report)
+
+
+def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract | None, tuple[str, ...]]:
+    """Return what the model promises on chunks, and notes on why it promises nothing."""
+    if options.policy is StatePolicy.STATELESS:
+        return None, ()
+    ends = options.lookahead is not None
+    program = with_main(program, with_known_sizes(program.main))
+    flow = flow_of(program, ends=ends)
+    if runs_backwards(flow):
+        places = ", ".join(one.op for one in flow.rejections)
+        return None, (f"{places} runs backwards: feed whole sequences, for chunks would not give their outputs",)
+    flush = (FLUSH if LIMITS[options.target].signatures else REMAINING) if ends else None
+    return contract_of(program, flow, flush=flush, names=dict(options.rename)), ()
 
 
 def _records(prepared: Program, paired: Program) -> tuple[LoweringRecord, ...]:
@@ -111,10 +133,16 @@ def _records(prepared: Program, paired: Program) -> tuple[LoweringRecord, ...]:
             "bidirectional" if op.name in joined else op.lowering.value,
             op.refused,
         )
-        for graph in prepared.graphs
+        for graph in _but_flush(prepared)
         for op in _recurrent_ops(graph)
         if op.lowering is not None
     )
+
+
+def _but_flush(program: Program) -> list[Graph]:
+    """Return the graphs but the one that takes the end of a sequence; its recurrences are the main one's."""
+    flush = {signature.graph for signature in program.signatures if signature.key == FLUSH}
+    return [graph for number, graph in enumerate(program.graphs) if number not in flush]
 
 
 def _recurrent_ops(graph: Graph) -> Iterator[Recurrent]:

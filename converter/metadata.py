@@ -2,7 +2,8 @@
 
 ``format`` is the version of these keys; a reader that knows it may skip keys that it does not know. ``compiler``
 is the version of this package, ``target`` what the model was made for, and ``state`` where its state lives between
-invokes. Equal options give equal bytes.
+invokes. ``chunks`` is what a model on chunks promises (`converter.chunks`); it is left out
+where each invoke is a whole sequence, or one step. Equal options give equal bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 
 from converter import __version__
+from converter.chunks import ChunkContract
 from converter.options import ConvertOptions
 
 NAME = "tflite_rnn"
@@ -18,12 +20,14 @@ NAME = "tflite_rnn"
 FORMAT = 1
 
 
-def encode_metadata(options: ConvertOptions) -> bytes:
-    """Return the entry of a model that was converted with ``options``."""
-    entry = {
+def encode_metadata(options: ConvertOptions, contract: ChunkContract | None) -> bytes:
+    """Return the entry of a model that was converted with ``options``, and keeps ``contract`` on chunks."""
+    entry: dict[str, object] = {
         "format": FORMAT,
         "compiler": __version__,
         "target": options.target.value,
         "state": options.policy.value,
     }
+    if contract is not None:
+        entry["chunks"] = contract.to_dict()
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -27,6 +27,14 @@ class StatePolicy(Enum):
     """In the model, between invokes, until the signature ``reset`` is run."""
 
 
+class Lookahead(Enum):
+    """What becomes of layers that look ahead, in a model that runs on chunks."""
+
+    DELAY = "delay"
+    """Their outputs come later, and the last ones when the end of the sequence is flushed."""
+
+
+LOOKAHEADS = tuple(lookahead.value for lookahead in Lookahead)
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 DEFAULT_POLICY = StatePolicy.STATELESS
 
@@ -38,7 +46,8 @@ class ConvertOptions:
     ``lowering`` is the form that every recurrence takes, None the best exact one for each. ``pair_directions``
     makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
     of inputs and outputs, each after the old one. ``state`` is None if it was not given: then ``policy`` is
-    stateless, but a file that keeps its state on purpose is refused.
+    stateless, but a file that keeps its state on purpose is refused. ``lookahead`` is None to refuse layers that
+    look ahead in a model that runs on chunks.
     """
 
     lowering: Lowering | None = None
@@ -46,6 +55,7 @@ class ConvertOptions:
     target: Target = Target.LITERT
     pair_directions: bool = True
     rename: tuple[tuple[str, str], ...] = ()
+    lookahead: Lookahead | None = None
 
     @property
     def policy(self) -> StatePolicy:
@@ -61,12 +71,14 @@ class ConvertOptions:
         target: str = Target.LITERT.value,
         pair_directions: bool = True,
         rename: Mapping[str, str] | None = None,
+        lookahead: str | None = None,
     ) -> ConvertOptions:
         """Return the options of these values. Raises OptionError for an invalid value."""
         for option, word, words in (
             ("lowering", lowering, LOWERINGS),
             ("state", state or DEFAULT_POLICY.value, STATE_POLICIES),
             ("target", target, TARGETS),
+            ("lookahead", lookahead or Lookahead.DELAY.value, LOOKAHEADS),
         ):
             if word not in words:
                 raise OptionError(f"{option}: expected one of {', '.join(words)}, got {word!r}")
@@ -78,7 +90,13 @@ class ConvertOptions:
             )
         form = None if lowering == AUTO else Lowering(lowering)
         policy = None if state is None else StatePolicy(state)
-        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()))
+        ahead = None if lookahead is None else Lookahead(lookahead)
+        if ahead is not None and policy in {None, StatePolicy.STATELESS}:
+            raise OptionError(
+                f"lookahead: {lookahead!r} is for models that run on chunks; give state='streaming' or 'explicit' "
+                "(--state), too"
+            )
+        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()), ahead)
 
 
 def _are_renames(rename: object) -> bool:

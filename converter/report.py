@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from converter.chunks import ChunkContract
 from converter.errors import Rejection
 
 
@@ -72,6 +73,8 @@ class Report:
     size: int
     notes: tuple[str, ...] = ()
     """Notes for the user on how the source was read."""
+    chunks: ChunkContract | None = None
+    """What the model promises on chunks; None if each invoke is a whole sequence, or one step."""
     trials: tuple[TrialRecord, ...] = ()
     """Where the file was tried; empty if it was not to be."""
 
@@ -83,6 +86,7 @@ class Report:
             "op_counts": dict(self.op_counts),
             "size": self.size,
             "notes": list(self.notes),
+            "chunks": None if self.chunks is None else self.chunks.to_dict(),
             "trials": [trial.to_dict() for trial in self.trials],
         }
 
@@ -93,4 +97,5 @@ class Report:
         ops = ", ".join(f"{count} {kind}" for kind, count in self.op_counts.items())
         notes = [f"note: {note}" for note in self.notes]
         trials = [str(trial) for trial in self.trials] or ["not run: the file was not to be tried"]
-        return "\n".join([*lines, *notes, f"ops: {ops}", f"size: {self.size:,} bytes", *trials])
+        chunks = [] if self.chunks is None else self.chunks.lines()
+        return "\n".join([*lines, *chunks, *notes, f"ops: {ops}", f"size: {self.size:,} bytes", *trials])

@@ -307,8 +307,9 @@ class Rule(str, Enum):
         "streaming-lookahead",
         "a layer looks ahead, so the last steps would be missing",
         "A window that is padded behind the sequence (padding 'same') reads steps that come later. Chunk by chunk "
-        "its outputs come later, too, and the last ones only at the end of the sequence.",
-        "Use causal padding, or state='stateless' with whole sequences.",
+        "its outputs come later, too, and the last ones only at the end of the sequence, when they are flushed.",
+        "Let the outputs come later: lookahead='delay' (--lookahead delay). Or use causal padding, or "
+        "state='stateless' with whole sequences.",
     )
     STREAMING_CHUNK = (
         "streaming-chunk",

@@ -22,6 +22,7 @@ def convert(
     target: str = "litert",
     pair_directions: bool = True,
     rename: Mapping[str, str] | None = None,
+    lookahead: str | None = None,
     verify: bool = True,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit_mb: int = DEFAULT_MEMORY,
@@ -49,6 +50,9 @@ def convert(
         pair_directions: make one BIDIRECTIONAL_SEQUENCE op of two fused recurrences that run over one sequence in
             both directions, where that is exact; two ops otherwise.
         rename: new names of inputs and outputs by their old ones, as in ``{"output_0": "phonemes"}``.
+        lookahead: with an explicit or a streaming state, ``"delay"`` lets layers look ahead, as convolutions with
+            padding "same" do. Their outputs come later, and the last ones when the signature ``flush`` is run with
+            the number of ``remaining`` steps. By default such layers are refused.
         verify: load the model in a worker process on the target's runtime, and run it once, on zeros and with open
             sizes as small as it takes; the report says what ran, or that no such runtime is installed.
         timeout: in seconds. TensorFlow reads model files in a separate process, which is ended if reading the file
@@ -67,7 +71,12 @@ def convert(
         VerificationError: the model that was made does not load or run: a fault of this tool.
     """
     options = ConvertOptions.parse(
-        lowering=lowering, state=state, target=target, pair_directions=pair_directions, rename=rename
+        lowering=lowering,
+        state=state,
+        target=target,
+        pair_directions=pair_directions,
+        rename=rename,
+        lookahead=lookahead,
     )
     if not isinstance(verify, bool):
         raise OptionError(f"verify: expected True or False, got {verify!r}")

@@ -39,7 +39,10 @@ def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata
 def _made(metadata: ModelMetadata | str) -> str:
     if isinstance(metadata, str):
         return metadata
-    return f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}"
+    chunks = "" if metadata.chunks is None else "\n" + "\n".join(metadata.chunks.lines())
+    return (
+        f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}{chunks}"
+    )
 
 
 def _kept(program: Program) -> Iterator[str]:

@@ -16,6 +16,13 @@ RESET = "reset"
 """The key of the signature that resets every state to its start value."""
 
 
+FLUSH = "flush"
+"""The key of the signature that takes the end of a sequence: its last steps, and how many they are."""
+
+REMAINING = "remaining"
+"""The input that tells a graph how many of the steps that it gets, and of later ones, are of the sequence."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StateVariable:
     """A resource variable of the main graph: its value before (``read``) and after (``final``) an invoke.

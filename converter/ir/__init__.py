@@ -26,7 +26,7 @@ from converter.ir.program import (
     Signature,
     TfliteOp,
 )
-from converter.ir.rewire import rewire, rewire_graph
+from converter.ir.rewire import copied, rewire, rewire_graph, with_results
 from converter.ir.traits import facts, has, has_effects, is_list_op, is_pure
 from converter.ir.types import Array, DType, Location, Shape, TensorType, Value, constant, dims
 from converter.ir.verify import verify
@@ -67,6 +67,7 @@ __all__ = [
     "Value",
     "as_tflite",
     "constant",
+    "copied",
     "dims",
     "evaluate",
     "facts",
@@ -83,4 +84,5 @@ __all__ = [
     "rewire",
     "rewire_graph",
     "verify",
+    "with_results",
 ]

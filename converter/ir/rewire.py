@@ -43,6 +43,32 @@ def rewire(op: Op, other: Mapping[Value, Value]) -> Op:
     return replace(op, operands=new(op.operands))
 
 
+def with_results(op: Op, other: Mapping[Value, Value]) -> Op:
+    """Return ``op`` with each result that is a key of ``other`` replaced."""
+
+    def new(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(other.get(value, value) for value in values)
+
+    if isinstance(op, Recurrence):
+        return replace(op, output=other.get(op.output, op.output), final_state=new(op.final_state))
+    if isinstance(op, Scan):
+        return replace(op, outputs=new(op.outputs), final_state=new(op.final_state))
+    if isinstance(op, Bidirectional):
+        forward, backward = with_results(op.forward, other), with_results(op.backward, other)
+        if not (isinstance(forward, Recurrence) and isinstance(backward, Recurrence)):
+            raise TypeError(f"{op.name}: expected a Recurrence in each direction")
+        return replace(op, forward=forward, backward=backward)
+    return replace(op, results=new(op.results))
+
+
+def copied(graph: Graph, name: str) -> Graph:
+    """Return ``graph`` over values of its own, equal but for its name; constants stay."""
+    values = {value: replace(value) for value in graph.values() if not value.is_constant}
+    ops = tuple(with_results(rewire(op, values), values) for op in graph.ops)
+    inputs, outputs = (tuple(values.get(value, value) for value in side) for side in (graph.inputs, graph.outputs))
+    return Graph(name, inputs, outputs, ops)
+
+
 def rewire_graph(graph: Graph, other: Mapping[Value, Value]) -> Graph:
     """Return ``graph`` with the operands of its ops and its outputs replaced."""
     outputs = tuple(other.get(value, value) for value in graph.outputs)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
+from converter.ir import DType, Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
 from converter.targets import LIMITS, Rewrite, Target, direct_outputs, needed_rewrites, needs_rewrite
 
 
 def adapt_to_target(program: Program, target: Target) -> Program:
     """Rewrite a program of TFLite ops exactly for ``target``.
 
-    SELECT becomes SELECT_V2 where only that is supported, a long CONCATENATION a tree, and an output that is not a
-    separate tensor a copy.
+    SELECT becomes SELECT_V2 where only that is supported, an op that moves flags one that moves numbers, a long
+    CONCATENATION a tree, and an output that is not a separate tensor a copy.
     """
     for rewrite in needed_rewrites(program, target):
         program = _REWRITES[rewrite](program, target)
@@ -33,6 +33,28 @@ def _with_select_v2(program: Program, target: Target) -> Program:
         return new_op("SELECT_V2", op.operands, op.results)
 
     return program.map_ops(rewritten)
+
+
+def _with_cast_flags(program: Program, target: Target) -> Program:
+    def rewritten(graph: Graph) -> Graph:
+        names = graph.names()
+        ops = (part for op in graph.ops for part in _of_numbers(op, target, names))
+        return replace(graph, ops=tuple(ops))
+
+    return program.map_graphs(rewritten)
+
+
+def _of_numbers(op: Op, target: Target, names: Names) -> Iterator[Op]:
+    """Yield ``op``; if it moves flags that the target has no kernel for, over 0 and 1, compared with 0.5."""
+    if not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.CAST_FLAGS, target):
+        yield op
+        return
+    emitter = Emitter(op.name, names)
+    numbers = emitter.cast(op.operand(0), DType.FLOAT32, "numbers")
+    moved = Value(emitter.name("moved"), replace(op.results[0].type, dtype=DType.FLOAT32))
+    emitter.ops.append(replace(op, operands=(numbers, *op.operands[1:]), results=(moved,)))
+    emitter.op("LESS", [emitter.number(0.5), moved], op.results[0])
+    yield from emitter.ops
 
 
 def _with_trees(program: Program, target: Target) -> Program:
@@ -90,6 +112,7 @@ def _copy(value: Value, emitter: Emitter) -> Value:
 
 _REWRITES: Mapping[Rewrite, Callable[[Program, Target], Program]] = {
     Rewrite.SELECT_V2: _with_select_v2,
+    Rewrite.CAST_FLAGS: _with_cast_flags,
     Rewrite.CONCATENATION_TREE: _with_trees,
     Rewrite.COPIED_OUTPUTS: _with_copied_outputs,
 }

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from converter.analysis.open_states import OpenState, open_states, start_from
+from converter.analysis.open_states import OpenState, start_from
 from converter.analysis.variables import RESET, state_variables
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError, Rejection
@@ -37,52 +37,69 @@ from converter.ir import (
     new_op,
 )
 from converter.passes.filter_states import settle_filters
-from converter.passes.stream_layers import stream_layers
+from converter.passes.refine_shapes import with_known_sizes
+from converter.passes.stream_layers import stream_layers, with_main
 from converter.passes.variable_states import without_reset, without_variables
 from converter.rules import Rule
 
 _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
 
-def persist_state(program: Program) -> Program:
+def persist_state(program: Program, *, ends: bool = False, signatures: bool = True) -> Program:
     """Keep the open states of the main graph, and the memory of its SVDF ops, in resource variables.
 
-    Raises ConversionError if a recurrence cannot continue where the last invoke ended: its batch is unknown, it
-    runs backwards in time, or inside control flow.
+    So do the layers that need earlier chunks; ``ends`` and ``signatures`` are as in `stream_layers`. Raises
+    ConversionError if a recurrence cannot continue where the last invoke ended: its batch is unknown, it runs
+    backwards in time, or inside control flow; or if a layer cannot run chunk by chunk.
     """
+    program = with_main(program, with_known_sizes(program.main))
     rejections = list(_rejections(program))
     if rejections:
         raise ConversionError("cannot keep the state between invokes", rejections)
-    program, layers = stream_layers(program)
-    main, memories = settle_filters(program.main)
-    opened = [*open_states(program), *layers, *memories]
+    streamed = stream_layers(program, ends=ends, signatures=signatures)
+    main, memories = settle_filters(streamed.program.main)
+    opened = [*streamed.states, *memories]
     if not opened:
         return program
+    program = streamed.program
     variables = state_variables(program)
     if variables:
         main = without_variables(main, variables)
-        program = without_reset(replace(program, graphs=(main, *program.graphs[1:])))
+        program = without_reset(with_main(program, main))
     known = [OpenState(state.name, state.start, state.read, state.final) for state in variables]
     kept = [*known, *_renamed(opened, known)]
-    reset = len(program.graphs)
-    names = main.names()
+    others = program.graphs[1:] if streamed.flush is None else (*program.graphs[1:], streamed.flush)
+    reset = 1 + len(others)
+    learned = any(map(_is_learned, kept))
+    started = _free_name("started", {state.name: state.initial for state in kept}) if learned else None
+    graphs = [_keeping(main, kept, kept[len(known) :], started, reset), *others]
+    ending: tuple[Signature, ...] = ()
+    if streamed.flush is not None:
+        graphs[-1] = _keeping(streamed.flush, streamed.flush_states, streamed.flush_states, started, reset)
+        ending = (streamed.flush_signature(reset - 1),)
+    signature, *rest = program.signatures or (program.signature,)
+    made = (signature, *ending, Signature(RESET, (), (), reset), *rest)
+    return replace(program, graphs=(*graphs, _reset_graph(kept, started)), signatures=made)
+
+
+def _keeping(
+    graph: Graph, kept: Sequence[OpenState], opened: Sequence[OpenState], started: str | None, reset: int
+) -> Graph:
+    """Return ``graph`` with each state read before its ops and assigned after them; graph ``reset`` runs once."""
+    names = graph.names()
     names.update(Names(state.initial.name for state in kept))
     emitter = Emitter(RESET, names)
     emitter.ops.append(new_op("CALL_ONCE", [], [], {"initSubgraphIndex": reset}))
     handles = {state.name: _handle(state.name, emitter) for state in kept}
-    learned = [state for state in kept if _is_learned(state)]
-    started = _handle(_free_name("started", handles), emitter) if learned else None
+    flag = None if started is None else _handle(started, emitter)
     for state in kept:
-        _read(state, handles[state.name], started if state in learned else None, emitter)
-    emitter.ops += start_from(main.ops, kept[len(known) :])
+        _read(state, handles[state.name], flag if _is_learned(state) else None, emitter)
+    emitter.ops += start_from(graph.ops, opened)
     for state in kept:
         _assign(handles[state.name], state.final, emitter)
-    if started is not None:
-        _assign(started, emitter.weights("one", np.ones((1, 1), np.float32)), emitter)
-    signatures = (program.signature, Signature(RESET, (), (), reset), *program.signatures[1:])
-    cleared = _reset_graph(kept, None if started is None else _free_name("started", handles))
-    graphs = (replace(main, ops=tuple(emitter.ops)), *program.graphs[1:], cleared)
-    return replace(program, graphs=graphs, signatures=signatures)
+    if flag is not None:
+        _assign(flag, emitter.weights("one", np.ones((1, 1), np.float32)), emitter)
+    return replace(graph, ops=tuple(emitter.ops))
 
 
 def _renamed(states: Iterable[OpenState], others: Iterable[OpenState]) -> Iterator[OpenState]:

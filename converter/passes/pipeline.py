@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from converter.analysis.open_states import all_given
 from converter.errors import InvalidProgramError
@@ -31,6 +32,7 @@ from converter.passes.resolve_state import resolve_state, zero_states_resolved
 from converter.passes.trim_scans import scans_trimmed, trim_scans
 from converter.passes.variable_states import expose_variables, forget_variables
 from converter.passes.vectorize_scans import vectorize_scans
+from converter.targets import LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,6 @@ VARIABLE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
     StatePolicy.STREAMING: (),
 }
 
-STATE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
-    StatePolicy.STATELESS: (),
-    StatePolicy.EXPLICIT: (Pass("expose-state", expose_state, all_given),),
-    StatePolicy.STREAMING: (Pass("persist-state", persist_state, all_given),),
-}
-
 
 def accept(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that refuse what the options leave open."""
@@ -97,12 +93,25 @@ def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that determine the signature and the lowering of each recurrence."""
     names = dict(options.rename)
     return (
-        *STATE_PASSES[options.policy],
+        *_state_passes(options),
         # After the states, which can be renamed, too.
         Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),
         # After DEAD_CODE: an unused recurrence must not stop a conversion.
         Pass("choose-lowering", lambda program: choose_lowering(program, options), lowerings_chosen),
     )
+
+
+def _state_passes(options: ConvertOptions) -> tuple[Pass, ...]:
+    ends, signatures = options.lookahead is not None, LIMITS[options.target].signatures
+    match options.policy:
+        case StatePolicy.STATELESS:
+            return ()
+        case StatePolicy.EXPLICIT:
+            run = partial(expose_state, ends=ends, signatures=signatures)
+            return (Pass("expose-state", run, all_given),)
+        case StatePolicy.STREAMING:
+            run = partial(persist_state, ends=ends, signatures=signatures)
+            return (Pass("persist-state", run, all_given),)
 
 
 READ_FINAL_STATE = Pass("read-final-state", read_final_state)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from converter.analysis.variables import FLUSH
 from converter.errors import OptionError
-from converter.ir import Program
+from converter.ir import Program, Signature
 
 
 def rename(program: Program, names: Mapping[str, str]) -> Program:
@@ -34,8 +35,20 @@ def rename(program: Program, names: Mapping[str, str]) -> Program:
                 f"cannot rename: several {what} would be called {', '.join(repeated)}; choose different names"
             )
     renamed = replace(signature, inputs=inputs, outputs=outputs)
-    others = (other for other in program.signatures if other is not signature)
+    others = (
+        _renamed(other, names) if other.key == FLUSH else other
+        for other in program.signatures
+        if other is not signature
+    )
     return replace(program, signatures=(renamed, *others))
+
+
+def _renamed(signature: Signature, names: Mapping[str, str]) -> Signature:
+    """Return the signature that takes the end of a sequence; its names are those of the main one and one more."""
+    inputs, outputs = (
+        tuple(names.get(name, name) for name in side) for side in (signature.inputs, signature.outputs)
+    )
+    return replace(signature, inputs=inputs, outputs=outputs)
 
 
 def renamed(program: Program, names: Mapping[str, str]) -> bool:

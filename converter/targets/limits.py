@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from converter.ir import DType
@@ -32,7 +32,8 @@ class Limits:
     ``variable_tensors`` says whether state tensors are allowed, and with them fused recurrent ops; ``dynamic``
     whether dimensions may be open; ``fused_features`` whether the fused LSTM may have peepholes, a projection,
     coupled gates or another activation than tanh; ``direct_outputs`` whether an output of the model may be the
-    very result of a WHILE, an input, or another output, too.
+    very result of a WHILE, an input, or another output, too; ``signatures`` whether more than the main graph can
+    be run. ``missing_types`` are the element types of its first operand that the kernel of a builtin lacks.
     """
 
     title: str
@@ -43,6 +44,8 @@ class Limits:
     concatenation_operands: int | None = None
     fused_features: bool = True
     direct_outputs: bool = True
+    signatures: bool = True
+    missing_types: Mapping[str, frozenset[DType]] = field(default_factory=dict)
 
 
 _LITERT = {name: newest for name, (_, newest) in VERSIONS.items()}
@@ -71,5 +74,12 @@ LIMITS: Mapping[Target, Limits] = {
         concatenation_operands=10,
         fused_features=False,
         direct_outputs=False,
+        signatures=False,
+        missing_types={
+            "EXPAND_DIMS": frozenset({DType.BOOL, DType.INT32, DType.INT64}),
+            "GATHER": frozenset({DType.BOOL, DType.INT16}),
+            "REDUCE_MAX": frozenset({DType.INT32, DType.INT64}),
+            "TRANSPOSE": frozenset({DType.BOOL, DType.INT32, DType.INT64}),
+        },
     ),
 }

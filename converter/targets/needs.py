@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from converter.ir import Activation, LstmCell, Recurrence, RnnCell, Shape, TfliteOp, fused_activation
+from converter.ir import Activation, DType, LstmCell, Recurrence, RnnCell, Shape, TfliteOp, fused_activation
 from converter.ir.operands import LstmOperand, RnnOperand
 
 FUSED_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -22,8 +22,9 @@ _OTHER_ACTIVATION = "activations other than tanh"
 class Needs:
     """What rules about single ops look at.
 
-    ``place`` is what messages call the op. ``shapes`` are those of its operands, None where the rank is unknown or
-    an operand is left out. ``features`` are what a fused LSTM has beyond the plain one, in words.
+    ``place`` is what messages call the op, ``type`` the element type of its first operand. ``shapes`` are those of
+    its operands, None where the rank is unknown or an operand is left out. ``features`` are what a fused LSTM has
+    beyond the plain one, in words.
     """
 
     place: str
@@ -33,6 +34,7 @@ class Needs:
     custom_code: str | None = None
     state_tensors: bool = False
     features: tuple[str, ...] = ()
+    type: DType | None = None
 
 
 def needs_of(op: TfliteOp) -> Needs:
@@ -45,6 +47,7 @@ def needs_of(op: TfliteOp) -> Needs:
         custom_code=op.custom_code,
         state_tensors=any(value is not None and value.is_variable for value in (*op.operands, *op.results)),
         features=tuple(_features_of_op(op)) if op.builtin == FUSED_LSTM else (),
+        type=op.operands[0].type.dtype if op.operands and op.operands[0] is not None else None,
     )
 
 

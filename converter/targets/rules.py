@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from converter.errors import Rejection
-from converter.ir import Graph, Program, Value, as_tflite
+from converter.ir import DType, Graph, Program, Value, as_tflite
 from converter.ir.operands import LstmOperand
 from converter.rules import Rule
 from converter.targets.limits import Limits
@@ -23,6 +23,7 @@ class Rewrite(Enum):
     """An equal form of what breaks a rule; adapt-to-target writes it. They are applied in this order."""
 
     SELECT_V2 = "SELECT becomes SELECT_V2"
+    CAST_FLAGS = "an op that moves flags becomes one that moves numbers"
     CONCATENATION_TREE = "a long CONCATENATION becomes a tree of shorter ones"
     COPIED_OUTPUTS = "an output becomes a copy of what it was"
 
@@ -151,6 +152,18 @@ def _missing_ops(needs: Needs, limits: Limits) -> Iterator[Breach]:
         yield Breach(needs.place, f"{limits.title} has no {needs.builtin}")
 
 
+def _flags_moved(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    """Yield an op of flags; those that lack a kernel for them only move elements."""
+    if needs.type is DType.BOOL:
+        yield from _missing_types(needs, limits)
+
+
+def _missing_types(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.type in limits.missing_types.get(needs.builtin, ()):
+        seen = f"{needs.builtin} reads {needs.type.value if needs.type else 'nothing'}"
+        yield Breach(needs.place, f"{seen}, for which {limits.title} has no kernel")
+
+
 def _new_versions(needs: Needs, limits: Limits) -> Iterator[Breach]:
     newest = limits.versions.get(needs.builtin, needs.version)
     if needs.custom_code is None and needs.version > newest:
@@ -186,6 +199,8 @@ OP_RULES: tuple[TargetRule[Needs], ...] = (
     TargetRule(Rule.TARGET_OP, _custom_ops, "replace the layer that it comes from"),
     TargetRule(Rule.TARGET_OP, _selects, "convert the model for this target", Rewrite.SELECT_V2),
     TargetRule(Rule.TARGET_OP, _missing_ops, "replace the layer it comes from"),
+    TargetRule(Rule.TARGET_OP, _flags_moved, "convert the model for this target", Rewrite.CAST_FLAGS),
+    TargetRule(Rule.TARGET_OP, _missing_types, "cast it to float32 before, or replace the layer it comes from"),
     TargetRule(
         Rule.TARGET_OP_VERSION, _new_versions, "use a newer runtime, or replace the layer that it comes from"
     ),

@@ -34,7 +34,12 @@ def with_entry(content: bytes, name: str = read.NAME) -> bytes:
 
 
 def test_what_the_compiler_writes_is_what_the_runtime_reads() -> None:
-    assert read_metadata(MODEL) == ModelMetadata(converter.__version__, "tflm", "streaming")
+    converted = compile_program(SOURCE, OPTIONS)
+    chunks = converted.report.chunks
+    assert chunks is not None
+    assert read_metadata(MODEL) == ModelMetadata(converter.__version__, "tflm", "streaming", chunks)
+    assert list(chunks.outputs) == ["layer_0_outputs"]
+    assert list(chunks.running) == ["layer_0_state_0", "layer_0_state_1"]
     assert compile_program(SOURCE, OPTIONS).model == MODEL
 
 
@@ -141,3 +146,23 @@ print([name for name in ("numpy", "flatbuffers", "ai_edge_litert", "converter.ir
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "streaming\n[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"multiple": 0}, "positive strides"),
+        ({"multiple": True}, "multiple: expected an integer"),
+        ({"multiple": 1 << 40}, "multiple: expected an integer"),
+        ({"inputs": {}}, "expected inputs"),
+        ({"inputs": ["x"]}, "inputs: expected an object"),
+        ({"outputs": {"y": {"axis": 0}}}, "stride: expected an integer"),
+        ({"running": {"h": "1"}}, "h: expected an integer"),
+        ({"flush": "reset"}, "flush: expected 'flush' or 'remaining'"),
+    ],
+)
+def test_a_damaged_contract_is_refused(changed: dict[str, object], complaint: str) -> None:
+    chunks = {"multiple": 1, "inputs": {"x": 0}, "outputs": {}, "running": {}, "flush": None, **changed}
+    entry = {"format": 1, "compiler": "9", "target": "litert", "state": "streaming", "chunks": chunks}
+    with pytest.raises(SourceError, match=complaint):
+        read_metadata(with_entry(json.dumps(entry).encode()))

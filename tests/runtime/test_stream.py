@@ -86,9 +86,10 @@ def test_chunks_give_what_the_whole_sequence_gives_in_this_process(
 def test_what_an_interpreter_refuses_is_a_runtime_failure(tmp_path: Path) -> None:
     code = """
 import sys
-from tflite_rnn.runtime import RuntimeFailure, Stream
+from tflite_rnn.runtime import RuntimeFailure
+from tflite_rnn.runtime.local import load_local
 try:
-    Stream.open(sys.argv[1]).feed({"y": 0})
+    load_local(open(sys.argv[1], "rb").read()).run({"y": 0})
 except RuntimeFailure as error:
     print(error)
 """

@@ -12,7 +12,7 @@ from rich.markup import escape
 import tflite_rnn
 from converter.errors import OptionError
 from converter.files import check_writable, is_same_file, write_files
-from converter.options import AUTO, LOWERINGS, STATE_POLICIES
+from converter.options import AUTO, LOOKAHEADS, LOWERINGS, STATE_POLICIES
 from converter.targets import TARGETS
 from tflite_rnn.cli.source import SourceFlags, source_options
 from tflite_rnn.cli.words import renames_of
@@ -64,6 +64,11 @@ from tflite_rnn.terminal import console
     type=click.Choice(TARGETS),
     help="Where it is to run; see `tflite-rnn targets`.",
 )
+@click.option(
+    "--lookahead",
+    type=click.Choice(LOOKAHEADS),
+    help="With --state streaming or explicit: let layers look ahead, and give their outputs later.",
+)
 @click.option("--no-verify", is_flag=True, help="Write the file without running it once on the target's runtime.")
 @click.option(
     "--report",
@@ -81,6 +86,7 @@ def convert_command(
     target: str,
     pair_directions: bool,
     rename: Mapping[str, str],
+    lookahead: str | None,
     no_verify: bool,
     report_file: Path | None,
 ) -> None:
@@ -107,6 +113,7 @@ def convert_command(
                 target=target,
                 pair_directions=pair_directions,
                 rename=rename,
+                lookahead=lookahead,
                 verify=not no_verify,
                 timeout=flags.timeout,
                 memory_limit_mb=flags.memory_limit,

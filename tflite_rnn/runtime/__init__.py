@@ -33,7 +33,8 @@ Run a model by hand, and learn its signature::
   restarted for the next model.
 * `Stream`: feeds a sequence chunk by chunk to a model that keeps its state, or that takes and returns it;
   `StreamError` if it does neither.
-* `read_metadata`, `ModelMetadata`: which compiler made a file, for which target and with which state policy.
+* `read_metadata`, `ModelMetadata`: which compiler made a file, for which target and with which state policy; and
+  what it promises on chunks, a `ChunkContract` with `OutputRows`.
 * `Signature`, `TensorSpec`: what a model takes and returns; None marks a dynamic dimension.
 * `example_inputs`, `example_cases`: random inputs for a signature.
 * `compare`, `ParityReport`, `ParityRow`: the comparison and its outcome; ``report.to_dict()`` is for JSON.
@@ -43,6 +44,7 @@ Run a model by hand, and learn its signature::
 
 from __future__ import annotations
 
+from converter.chunks import ChunkContract, OutputRows
 from tflite_rnn.runtime.client import LoadedModel, Worker, WorkerPool
 from tflite_rnn.runtime.errors import CheckError, RuntimeFailure, RuntimeTimeout, StreamError, WorkerCrashed
 from tflite_rnn.runtime.inputs import example_cases, example_inputs
@@ -76,9 +78,11 @@ __all__ = [
     "TFLITE_RUNTIME",
     "TF_LITE",
     "CheckError",
+    "ChunkContract",
     "LoadedModel",
     "ModelMetadata",
     "ModelRunner",
+    "OutputRows",
     "ParityReport",
     "ParityRow",
     "Progress",

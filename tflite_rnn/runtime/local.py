@@ -41,11 +41,11 @@ class LocalModel:
         """True if the model is meant to keep its state between invokes, and has a signature ``reset``."""
         return any(signature.key == RESET_KEY for signature in self.signatures)
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once and return the outputs by name; the state is kept."""
+    def run(self, inputs: Mapping[str, Array], *, signature_key: str | None = None) -> dict[str, Array]:
+        """Invoke a signature, by default `signature`, once and return its outputs by name; the state is kept."""
         arrays = {name: np.asarray(array) for name, array in inputs.items()}
         with _failures(self.runtime, f"running a model with {describe_shapes(arrays)}"):
-            return self._model.run(self.signature.key, arrays)
+            return self._model.run(signature_key or self.signature.key, arrays)
 
     def rewind(self) -> None:
         """Run the model's signature ``reset`` if it keeps its state."""

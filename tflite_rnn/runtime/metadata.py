@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
+from converter.chunks import ChunkContract
 from converter.errors import SourceError
 
 NAME: Final = "tflite_rnn"
@@ -36,12 +37,14 @@ _BUFFER_DATA: Final = 0
 class ModelMetadata:
     """How a file was made: by which version of the compiler, for which target, with which state policy.
 
-    ``state`` is ``"stateless"``, ``"explicit"`` or ``"streaming"``, see `tflite_rnn.convert`.
+    ``state`` is ``"stateless"``, ``"explicit"`` or ``"streaming"``, see `tflite_rnn.convert`. ``chunks`` is what a
+    model promises that runs on chunks, None for others.
     """
 
     compiler: str
     target: str
     state: str
+    chunks: ChunkContract | None = None
 
 
 def read_metadata(model: bytes, *, source: str = "the model") -> ModelMetadata | None:
@@ -71,7 +74,9 @@ def _parsed(entry: bytes, source: str) -> ModelMetadata:
         )
     if version != FORMAT:
         raise ValueError(f"format: expected {FORMAT}, got {version!r:.40}")
-    found = ModelMetadata(*(_word(read, key) for key in ("compiler", "target", "state")))
+    compiler, target, state = (_word(read, key) for key in ("compiler", "target", "state"))
+    chunks = None if read.get("chunks") is None else ChunkContract.from_dict(read["chunks"])
+    found = ModelMetadata(compiler, target, state, chunks)
     if found.state not in STATE_POLICIES:
         raise ValueError(f"state: expected one of {', '.join(STATE_POLICIES)}, got {found.state!r:.40}")
     return found

@@ -18,6 +18,13 @@ RESET_KEY = "reset"
 """The signature by which a model that keeps its state between invokes goes back to its start."""
 
 
+FLUSH_KEY = "flush"
+"""The signature that takes the end of a sequence, in a model that looks ahead."""
+
+REMAINING = "remaining"
+"""The input, int32 [1], that says how many of the steps from here on are of the sequence."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output: its name, its dtype, and its shape with None for every dynamic dimension."""

@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 
 from converter.errors import SourceError
+from tflite_rnn.runtime.chunks import ENDLESS, Joined, Pieces
 from tflite_rnn.runtime.errors import StreamError
 from tflite_rnn.runtime.local import load_local
 from tflite_rnn.runtime.metadata import ModelMetadata, read_metadata
 from tflite_rnn.runtime.runtimes import Runtime
-from tflite_rnn.runtime.signature import Array, Signature, TensorSpec
+from tflite_rnn.runtime.signature import FLUSH_KEY, REMAINING, Array, Signature, TensorSpec
 
 
 class Running(Protocol):
@@ -29,8 +30,8 @@ class Running(Protocol):
     def keeps_state(self) -> bool:
         """True if the model keeps its state from one invoke to the next on purpose, and has a reset."""
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Invoke once and return the outputs by name."""
+    def run(self, inputs: Mapping[str, Array], *, signature_key: str | None = None) -> dict[str, Array]:
+        """Invoke a signature, by default `signature`, once and return its outputs by name."""
 
     def rewind(self) -> None:
         """Put the state that the model keeps back to its start."""
@@ -57,9 +58,12 @@ class Stream:
         initial_state: what explicit states start from, by name, each [batch, size]; zeros for those left out.
         batch: rows of an explicit state that starts from zeros, where the model leaves the batch open.
         metadata: what the file says of itself, if that is known.
+        steps: how many steps each invoke takes, if the file leaves that open: a multiple of what it needs, which
+            is the default.
 
     Raises:
-        StreamError: the model neither keeps a state nor takes and returns one; or ``initial_state`` names none.
+        StreamError: the model neither keeps a state nor takes and returns one; or ``initial_state`` names none; or
+            ``steps`` is not what the model takes.
     """
 
     def __init__(
@@ -69,10 +73,25 @@ class Stream:
         initial_state: Mapping[str, Array] | None = None,
         batch: int = 1,
         metadata: ModelMetadata | None = None,
+        steps: int | None = None,
     ) -> None:
         self._start = _start(model, dict(initial_state or {}), batch, metadata)
         self._model: Running | None = model
         self._state = self._start
+        contract = None if metadata is None else metadata.chunks
+        if contract is None and steps is not None:
+            raise StreamError(
+                "steps: the file does not say how many steps a chunk has; feed chunks as it takes them"
+            )
+        self._cut: Pieces | None = None
+        if contract is not None:
+            known = {*self._start, REMAINING}
+            self._cut = Pieces(
+                contract, [spec for spec in model.signature.inputs if spec.name not in known], steps
+            )
+            self._joined = Joined(contract)
+        self._fed = 0
+        self._has_ended = False
         self.reset()
 
     @classmethod
@@ -84,6 +103,7 @@ class Stream:
         threads: int = 1,
         initial_state: Mapping[str, Array] | None = None,
         batch: int = 1,
+        steps: int | None = None,
     ) -> Stream:
         """Load a model in this process and begin a stream through it.
 
@@ -95,19 +115,20 @@ class Stream:
             threads: how many threads a kernel may use.
             initial_state: what explicit states start from, by name, each [batch, size]; zeros for those left out.
             batch: rows of an explicit state that starts from zeros, where the model leaves the batch open.
+            steps: how many steps each invoke takes, if the file leaves that open.
 
         Raises:
             SourceError: the file cannot be read, or is not a ``.tflite``.
             OptionError: no interpreter is called ``runtime``.
             RuntimeFailure: no interpreter is installed, or it refuses the model.
             StreamError: the model neither keeps a state nor takes and returns one, or ``initial_state`` names
-                none.
+                none, or ``steps`` is not what the model takes.
         """
         content, source = _content(model)
         metadata = read_metadata(content, source=source)
         chosen = Runtime(runtime) if isinstance(runtime, str) else runtime
         loaded = load_local(content, chosen, threads=threads)
-        return cls(loaded, initial_state=initial_state, batch=batch, metadata=metadata)
+        return cls(loaded, initial_state=initial_state, batch=batch, metadata=metadata, steps=steps)
 
     def __enter__(self) -> Stream:
         return self
@@ -118,10 +139,14 @@ class Stream:
         self.close()
 
     def feed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one chunk of any length and return its outputs by name, without the states that are fed back.
+        """Run one piece of any length and return what is ready, by name, without the states that are fed back.
+
+        An output with time has the rows that became ready, perhaps none; one of all steps so far is as it is after
+        the last invoke, and left out before there is one. Inputs without time may be left out after the first
+        piece; then the last one counts. A file without a word on chunks in its metadata gets the piece as it is.
 
         Raises RuntimeFailure if the interpreter reports an error (in a worker, WorkerCrashed too); StreamError if
-        a state is among ``inputs``, or the stream is closed.
+        a state is among ``inputs``, a piece is not what the model takes, or the stream is closed or flushed.
         """
         given = sorted(self._state.keys() & inputs.keys())
         if given:
@@ -129,7 +154,62 @@ class Stream:
                 f"cannot feed the states {', '.join(given)}: the stream feeds them itself; give them when "
                 "it is opened"
             )
-        outputs = self._open_model().run({**inputs, **self._state})
+        if self._has_ended:
+            raise StreamError("the sequence has ended: it was flushed; reset() begins another")
+        if self._cut is None:
+            return self._run(inputs)
+        self._open_model()
+        self._fed += self._cut.add(inputs)
+        while (chunk := self._cut.take()) is not None:
+            self._joined.add(self._run_main(chunk, ENDLESS), self._cut.steps)
+        return self._joined.take()
+
+    def flush(self) -> dict[str, Array]:
+        """End the sequence and return the rest of its outputs: together with those before, they are the whole.
+
+        Errors as `feed`; StreamError if steps remain that do not fill a chunk, in a file that cannot end a
+        sequence within one.
+        """
+        if self._cut is None:
+            raise StreamError("the file does not say what it does on chunks, so there is nothing to flush")
+        if self._has_ended:
+            raise StreamError("the sequence has ended already; reset() begins another")
+        waiting = self._cut.count
+        self._open_model()
+        if self._cut.contract.flush is None and waiting:
+            raise StreamError(
+                f"{waiting} steps remain, and the model takes {self._cut.steps} at a time; feed a multiple of "
+                "these, or convert it with lookahead='delay'"
+            )
+        self._has_ended = True
+        if self._cut.contract.flush is not None and self._fed:
+            self._run_end()
+        return self._joined.take()
+
+    def _run_end(self) -> None:
+        """Run what waits, and then zeros, until every row of the sequence has left."""
+        if self._cut is None:
+            return
+        remaining = self._cut.count
+        while remaining > 0 or self._joined.steps < self._fed + self._joined.latest:
+            chunk = self._cut.rest()
+            if self._cut.contract.flush == REMAINING:
+                outputs = self._run_main(chunk, remaining)
+            else:
+                ending = {**chunk, REMAINING: np.array([remaining], np.int32)}
+                outputs = self._run(ending, signature_key=FLUSH_KEY)
+            self._joined.add(outputs, self._cut.steps, self._fed)
+            remaining -= self._cut.steps
+
+    def _run_main(self, chunk: Mapping[str, Array], remaining: int) -> dict[str, Array]:
+        if self._cut is not None and self._cut.contract.flush == REMAINING:
+            chunk = {**chunk, REMAINING: np.array([remaining], np.int32)}
+        return self._run(chunk)
+
+    def _run(self, inputs: Mapping[str, Array], *, signature_key: str | None = None) -> dict[str, Array]:
+        """Invoke once, from the states of the last invoke."""
+        model, given = self._open_model(), {**inputs, **self._state}
+        outputs = model.run(given) if signature_key is None else model.run(given, signature_key=signature_key)
         self._state = {name: outputs[name] for name in self._state}
         return {name: array for name, array in outputs.items() if name not in self._state}
 
@@ -137,6 +217,10 @@ class Stream:
         """Begin a new sequence: the next chunk starts from the initial state. Errors as `feed`."""
         self._open_model().rewind()
         self._state = self._start
+        self._fed, self._has_ended = 0, False
+        if self._cut is not None:
+            self._cut.clear()
+            self._joined.clear()
 
     def close(self) -> None:
         """Let go of the model; the stream cannot be used any more."""

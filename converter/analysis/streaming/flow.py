@@ -24,7 +24,7 @@ from converter.analysis.streaming.facts import (
 )
 from converter.analysis.streaming.recurrent import recurrence, scan
 from converter.analysis.streaming.rules import outcome
-from converter.analysis.streaming.view import Outcome, View, complete, settled
+from converter.analysis.streaming.view import Outcome, View, complete
 from converter.analysis.variables import state_variables
 from converter.errors import Rejection
 from converter.ir import Bidirectional, Op, Program, Recurrence, Scan, TfliteOp, Value, has_effects
@@ -66,8 +66,10 @@ class Flow:
         return math.lcm(*(fact.stride for fact in self.facts.values() if isinstance(fact, Rows)))
 
 
-def flow_of(program: Program) -> Flow:
+def flow_of(program: Program, *, ends: bool = False) -> Flow:
     """Return how time flows through ``program``; an empty flow if each invoke is one step, or without sequences.
+
+    ``ends`` says whether a sequence may end within a chunk: then layers may look ahead.
 
     Each input's axis of time is the one that reaches most recurrences, and then the one with which fewest ops have
     to be refused. A program whose recurrences run one step, or that keeps states in variables already, is fed step
@@ -82,7 +84,7 @@ def flow_of(program: Program) -> Flow:
     best = Flow()
     for value in program.main.inputs:
         for axis in _candidates(value, recurrent=bool(recurrent)):
-            flow = _followed(program, {**best.starts, value: axis}, sizes)
+            flow = _followed(program, {**best.starts, value: axis}, sizes, ends=ends)
             if _cost(flow) < _cost(best) or (value not in best.starts and not recurrent):
                 best = flow
     return best
@@ -110,13 +112,13 @@ def _candidates(value: Value, *, recurrent: bool) -> Sequence[int]:
 class _Walk:
     """Follows time from the inputs to the outputs of a program's main graph."""
 
-    def __init__(self, starts: Mapping[Value, int], sizes: Dimensions) -> None:
+    def __init__(self, starts: Mapping[Value, int], sizes: Dimensions, *, ends: bool) -> None:
         self.facts: dict[Value, Fact] = {value: Rows(axis) for value, axis in starts.items()}
         self.plans: dict[Op, Plan] = {}
         self.outputs: dict[Value, tuple[Rows, Feed]] = {}
         self.rejections: list[Rejection] = []
         self.reached = self.lost = 0
-        self._sizes = sizes
+        self._sizes, self._ends = sizes, ends
         self._ahead: list[Rejection] = []
 
     def visit(self, op: Op) -> None:
@@ -125,7 +127,7 @@ class _Walk:
         if not any(known):
             return
         try:
-            found, plan = _outcome(op, known, self._sizes)
+            found, plan = _outcome(op, known, self._sizes, ends=self._ends)
         except UnstreamableError as error:
             self._reject(error, _place(op))
             found, plan = [Other.LOST] * len(op.results), KEEP
@@ -147,7 +149,7 @@ class _Walk:
             if fact is Other.SIZES:
                 raise needs_the_whole("the output depends on the length of the sequence")
             if isinstance(fact, Rows):
-                self.outputs[value] = complete(*settled(fact))
+                self.outputs[value] = complete(fact, ends=self._ends)
         except UnstreamableError as error:
             self._reject(error, name)
 
@@ -180,7 +182,7 @@ class _Walk:
             error = UnstreamableError(
                 Rule.STREAMING_LOOKAHEAD,
                 f"it looks {after - max(before, 0)} steps ahead",
-                "use causal padding, or state='stateless' with whole sequences",
+                "use causal padding, or let the outputs come later (lookahead='delay', --lookahead delay)",
             )
             self._ahead.append(Rejection(error.rule, _place(op), error.detail, error.hint))
 
@@ -191,8 +193,8 @@ class _Walk:
             self.rejections.append(Rejection(error.rule, place, error.detail, error.hint))
 
 
-def _followed(program: Program, starts: Mapping[Value, int], sizes: Dimensions) -> Flow:
-    walk = _Walk(starts, sizes)
+def _followed(program: Program, starts: Mapping[Value, int], sizes: Dimensions, *, ends: bool) -> Flow:
+    walk = _Walk(starts, sizes, ends=ends)
     for op in program.main.ops:
         walk.visit(op)
     for name, value in zip(program.signature.outputs, program.main.outputs, strict=True):
@@ -212,19 +214,19 @@ def _place(op: Op) -> str:
     return op.place if isinstance(op, Recurrence | Scan) else op.name
 
 
-def _outcome(op: Op, known: Sequence[Fact | None], sizes: Dimensions) -> Outcome:
+def _outcome(op: Op, known: Sequence[Fact | None], sizes: Dimensions, *, ends: bool) -> Outcome:
     if Other.LOST in known:
         return [Other.LOST] * len(op.results), KEEP
     if isinstance(op, Recurrence):
-        return recurrence(op, known, sizes)
+        return recurrence(op, known, sizes, ends=ends)
     if isinstance(op, Scan):
-        return scan(op, known, sizes)
+        return scan(op, known, sizes, ends=ends)
     if isinstance(op, Bidirectional):
         raise needs_the_whole("one direction of the recurrence begins at the end of the sequence")
     if has_effects(op):
         raise not_supported(f"{op.kind} along the sequence is not known")
     if any(isinstance(fact, Rows) for fact in known):
-        return outcome(View(op, known, sizes.shape, sizes.elements))
+        return outcome(View(op, known, sizes.shape, sizes.elements, ends))
     if Other.SIZES in known:
         return [Other.SIZES] * len(op.results), MEASURE
     delay = max(fact.delay for fact in known if isinstance(fact, Running))

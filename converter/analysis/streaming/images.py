@@ -34,7 +34,7 @@ def average_pool(view: View) -> Outcome:
 def _over_windows(view: View, spans: Sequence[object], fill: Fill) -> Outcome:
     rows = view.only()
     if rows.axis == 0:
-        ready, feed = settled(rows)
+        ready, feed = settled(rows, ends=view.ends)
         return [ready], Plan(Action.KEEP, {0: feed})
     if rows.axis == 3:
         raise needs_the_whole(f"{view.op.kind} has the sequence as its channels")
@@ -48,8 +48,8 @@ def _over_windows(view: View, spans: Sequence[object], fill: Fill) -> Outcome:
         raise not_supported(f"{view.op.kind} with padding 'same' along another axis than the sequence")
     if pools and (rows.left or rows.right):
         raise not_supported(f"{view.op.kind} over a sequence that was padded before")
-    averages = fill is Fill.NOTHING and window.left > 0
-    made, feed = through(rows, window, Fill.LOWEST if averages else fill)
+    averages = fill is Fill.NOTHING and (window.left > 0 or (view.ends and window.right > 0))
+    made, feed = through(rows, window, Fill.LOWEST if averages else fill, ends=view.ends)
     if not Windows.of(view.op).is_padded and feed.is_plain:
         return [made], KEEP
     if averages:
@@ -78,5 +78,11 @@ def _window(view: View, rows: Rows, spans: Sequence[object]) -> Window:
 
 
 def _pads_other(view: View, rows: Rows, spans: Sequence[object]) -> bool:
+    """Return whether SAME puts something around the other axis, or may do so."""
     windows, place = Windows.of(view.op), 2 - rows.axis
-    return windows.is_padded and (spans[place] != 1 or windows.strides[place] != 1)
+    size, span, stride = view.shape(0)[place + 1], spans[place], windows.strides[place]
+    if not windows.is_padded or span == 1:
+        return False
+    if not isinstance(size, int) or not isinstance(span, int):
+        return True
+    return (-(-size // stride) - 1) * stride + span > size

@@ -23,7 +23,7 @@ from converter.ir import Recurrence, Scan, Value
 from converter.rules import Rule
 
 
-def recurrence(op: Recurrence, known: Sequence[Fact | None], sizes: Dimensions) -> Outcome:
+def recurrence(op: Recurrence, known: Sequence[Fact | None], sizes: Dimensions, *, ends: bool) -> Outcome:
     """Return what becomes of a recurrence, by the facts of its operands. Raises UnstreamableError."""
     x, lengths, mask, *states = known
     if not isinstance(x, Rows):
@@ -42,27 +42,27 @@ def recurrence(op: Recurrence, known: Sequence[Fact | None], sizes: Dimensions) 
         )
     if x.axis != op.time_axis or not x.is_alone:
         raise not_supported("the recurrence runs along another axis than the sequence")
-    ready, feed = complete(*settled(x))
+    ready, feed = complete(x, ends=ends)
     feeds = {0: feed}
     if mask is not None:
-        feeds[2] = _mask(op, mask, ready)
+        feeds[2] = _mask(op, mask, ready, ends=ends)
     elif op.mask is not None and sizes.dimension(op.mask, op.time_axis) != 1:
         raise needs_the_whole("the mask is not computed from the sequence")
     final = [Running(ready.delay)] * len(op.final_state)
     return [replace(ready, axis=op.time_axis), *final], Plan(Action.RECUR, feeds)
 
 
-def _mask(op: Recurrence, mask: Fact, x: Rows) -> Feed:
+def _mask(op: Recurrence, mask: Fact, x: Rows, *, ends: bool) -> Feed:
     if not isinstance(mask, Rows) or mask.axis != op.time_axis or not mask.is_alone:
         raise needs_the_whole("the mask is computed over all steps")
-    ready, feed = settled(mask)
+    ready, feed = settled(mask, ends=ends)
     if (ready.stride, ready.first) != (x.stride, x.first) or ready.delay > x.delay or not feed.is_plain:
         raise not_supported("the mask has other steps than the sequence")
     late = (x.delay - ready.delay) // x.stride
     return Feed(late, late)
 
 
-def scan(op: Scan, known: Sequence[Fact | None], sizes: Dimensions) -> Outcome:
+def scan(op: Scan, known: Sequence[Fact | None], sizes: Dimensions, *, ends: bool) -> Outcome:
     """Return what becomes of a loop of an unknown cell, by the facts of its operands. Raises UnstreamableError."""
     sequences, others = known[: len(op.sequences)], known[len(op.sequences) : -2]
     steps = known[-1]
@@ -73,6 +73,8 @@ def scan(op: Scan, known: Sequence[Fact | None], sizes: Dimensions) -> Outcome:
     if any(others) or isinstance(steps, Rows | Running):
         raise needs_the_whole("each step of the loop reads the whole sequence, or what is computed from it")
     ready = [_sequence(fact) for fact in sequences]
+    if ends:
+        raise not_supported("a loop of an unknown cell over a sequence that ends within a chunk")
     if len({(rows.stride, rows.first) for rows in ready}) > 1:
         raise not_supported("a loop over sequences of different steps")
     time = sizes.dimension(op.sequences[0], 0)

@@ -119,8 +119,8 @@ def reduction(view: View) -> Outcome:
         raise not_supported(f"{view.op.kind} over a sequence that is joined with another axis")
     if view.op.builtin not in REDUCTIONS or view.op.results[0].type.dtype is not DType.FLOAT32:
         raise not_supported(f"{view.op.kind} over the sequence")
-    ready, feed = complete(*settled(rows))
-    fill = REDUCTIONS[view.op.builtin] if ready.delay else feed.fill
+    ready, feed = complete(rows, ends=view.ends)
+    fill = REDUCTIONS[view.op.builtin] if ready.delay or view.ends else feed.fill
     return [Running(ready.delay)], Plan(Action.REDUCE, {0: replace(feed, fill=fill)})
 
 
@@ -139,13 +139,13 @@ def cumulated(view: View) -> Outcome:
         raise needs_the_whole("CUMSUM runs from the end of the sequence")
     if not rows.is_alone:
         raise not_supported("CUMSUM over a sequence that is joined with another axis")
-    ready, feed = settled(rows)
-    fill = Fill.ZERO if ready.delay else feed.fill
+    ready, feed = settled(rows, ends=view.ends)
+    fill = Fill.ZERO if ready.delay or view.ends else feed.fill
     return [ready], Plan(Action.CUMULATE, {0: replace(feed, fill=fill)})
 
 
 def _kept(view: View, rows: Rows, *, axis: int | None = None) -> Outcome:
-    ready, feed = settled(rows)
+    ready, feed = settled(rows, ends=view.ends)
     moved = ready if axis is None else replace(ready, axis=axis)
     return view.every(moved, Plan(Action.KEEP, {0: feed}))
 
@@ -213,7 +213,7 @@ def gather(view: View) -> Outcome:
     axis = attributes.axis(view.op) % rank
     indices = view.rows(1)
     if indices is not None and view.facts[0] is None:
-        ready, feed = settled(indices)
+        ready, feed = settled(indices, ends=view.ends)
         return [replace(ready, axis=axis + ready.axis)], Plan(Action.KEEP, {1: feed})
     rows = view.only()
     if rows.axis == axis:
@@ -242,7 +242,7 @@ def split(view: View) -> Outcome:
         raise not_supported("SPLIT along a computed axis")
     if view.numbers(0)[0] % len(view.shape(1)) == rows.axis:
         raise not_supported("SPLIT cuts the sequence into parts")
-    ready, feed = settled(rows)
+    ready, feed = settled(rows, ends=view.ends)
     return view.every(ready, Plan(Action.KEEP, {1: feed}))
 
 

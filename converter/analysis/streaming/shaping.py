@@ -12,13 +12,15 @@ from converter.analysis.streaming.facts import (
     Plan,
     Rows,
     Running,
+    UnstreamableError,
     needs_the_whole,
     not_supported,
 )
-from converter.analysis.streaming.view import Outcome, View, settled
+from converter.analysis.streaming.view import Outcome, View, complete, settled
 from converter.analysis.streaming.windows import Window, through
 from converter.ir import StridedSlice, integers
 from converter.ir.dimensions import SymbolicShape
+from converter.rules import Rule
 
 
 def transpose(view: View) -> Outcome:
@@ -42,12 +44,12 @@ def reshape(view: View) -> Outcome:
         axis = rows.axis + len(made) - len(shape)
         if shape[rows.axis] == 1:
             raise not_supported("BROADCAST_TO repeats a step")
-        ready, feed = settled(rows)
+        ready, feed = settled(rows, ends=view.ends)
         return [replace(ready, axis=axis)], Plan(Action.RESIZE, {0: feed})
     same = _same_place(rows, shape, made)
     if same is not None:
         return [replace(rows, axis=same)], Plan(Action.RESIZE)
-    ready, feed = settled(rows)
+    ready, feed = settled(rows, ends=view.ends)
     before = _known(shape[: rows.axis]) * ready.before
     after = _known(shape[rows.axis + 1 :]) * ready.after
     around = [(_maybe_known(made[:axis]), _maybe_known(made[axis + 1 :])) for axis in range(len(made))]
@@ -68,8 +70,15 @@ def _stacked(view: View, rows: Rows, count: int, feed: Feed) -> Outcome:
     """``count`` consecutive rows become one."""
     if not feed.is_plain:
         raise not_supported(f"{view.op.kind} joins steps of a sequence that was padded before")
+    if (-rows.first // rows.stride + 1) % count and not view.ends:
+        raise UnstreamableError(
+            Rule.STREAMING_LOOKAHEAD,
+            f"it joins {count} rows, of which whole chunks leave some over",
+            "add a way to end a sequence anywhere: lookahead='delay' (--lookahead delay)",
+        )
     made, window = through(rows, Window(count, count))
-    return [made], Plan(Action.RESIZE, {0: window})
+    whole = Feed(window.past, window.past, window.fill)  # unlike a window, a RESHAPE leaves no row over
+    return [made], Plan(Action.RESIZE, {0: whole})
 
 
 def _same_place(rows: Rows, shape: SymbolicShape, made: SymbolicShape) -> int | None:
@@ -116,7 +125,7 @@ def strided_slice(view: View) -> Outcome:
     gone = sum(part.drops(axis) for axis in range(rows.axis))
     moved = replace(rows, axis=rows.axis - gone)
     if rows.axis >= len(entries) or (part.is_whole(rows.axis) and entries[rows.axis] == 1):
-        ready, feed = settled(moved)
+        ready, feed = settled(moved, ends=view.ends)
         return [ready], Plan(Action.KEEP, {0: feed})
     length = view.shape(0)[rows.axis]
     begin, end = (
@@ -128,7 +137,7 @@ def strided_slice(view: View) -> Outcome:
     )
     if part.drops(rows.axis):
         return _last(view, rows, begin)
-    return _part(moved, begin, 0 if end == length else end, entries[rows.axis], length)
+    return _part(view, moved, begin, 0 if end == length else end, entries[rows.axis], length)
 
 
 def _bound(view: View, place: int, axis: int) -> int:
@@ -149,26 +158,28 @@ def slice_(view: View) -> Outcome:
     begin = None if begins is None else begins[rows.axis]
     size = None if sizes is None else sizes[rows.axis]
     if begin == 0 and size in {-1, length}:
-        ready, feed = settled(rows)
+        ready, feed = settled(rows, ends=view.ends)
         return [ready], Plan(Action.RESIZE, {0: feed})
     if not isinstance(begin, int) or not isinstance(size, int):
         raise not_supported("SLICE takes a part of the sequence that is computed while the model runs")
     if size != -1 and not isinstance(length, int):
         raise needs_the_whole(f"SLICE takes {size} steps from step {begin} of the sequence")
     last = 0 if size == -1 or not isinstance(length, int) else begin + size - length
-    return _part(rows, begin, last, 1, length)
+    return _part(view, rows, begin, last, 1, length)
 
 
 def _last(view: View, rows: Rows, place: int) -> Outcome:
     length = view.shape(0)[rows.axis]
     if place != -1 and (not isinstance(length, int) or place != length - 1):
         raise needs_the_whole(f"STRIDED_SLICE takes step {place} of the sequence")
-    if not rows.is_alone or rows.left or rows.right or rows.delay:
-        raise not_supported("STRIDED_SLICE takes the last step of a sequence that is padded or delayed")
-    return [Running(rows.delay)], Plan(Action.LAST)
+    if not rows.is_alone:
+        raise not_supported("STRIDED_SLICE takes the last step of a sequence that is joined with another axis")
+    ready, feed = complete(rows, ends=view.ends)
+    varies = ready.delay > 0 or view.ends
+    return [Running(ready.delay)], Plan(Action.LATEST if varies else Action.LAST, {0: feed})
 
 
-def _part(rows: Rows, first: int, last: int, stride: int, length: object) -> Outcome:
+def _part(view: View, rows: Rows, first: int, last: int, stride: int, length: object) -> Outcome:
     if isinstance(length, int) and last > 0:
         last -= length
     if first < 0 or last > 0:
@@ -178,5 +189,5 @@ def _part(rows: Rows, first: int, last: int, stride: int, length: object) -> Out
     if not rows.is_alone:
         raise not_supported("STRIDED_SLICE takes a part of a sequence that is joined with another axis")
     window = Window(1, stride, rows.left - first, rows.right + last)
-    made, feed = through(rows, window)
+    made, feed = through(rows, window, ends=view.ends)
     return [made], Plan(Action.PART, {0: feed})

@@ -28,12 +28,16 @@ Outcome = tuple[Sequence[Fact], Plan]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """An op, the fact of each operand, and functions for the symbolic shape of a value and the integers in it."""
+    """An op, the fact of each operand, and functions for the symbolic shape of a value and the integers in it.
+
+    ``ends`` says whether a sequence may end within a chunk, so that layers may look ahead.
+    """
 
     op: TfliteOp
     facts: Sequence[Fact | None]
     shape_of: Callable[[Value], SymbolicShape | None]
     numbers_of: Callable[[Value], SymbolicShape | None]
+    ends: bool
 
     def rows(self, place: int) -> Rows | None:
         """Return the rows of an operand, None if it has none."""
@@ -76,21 +80,24 @@ class View:
         return [rows] * len(self.op.results), plan
 
 
-def settled(rows: Rows) -> tuple[Rows, Feed]:
+def settled(rows: Rows, *, ends: bool) -> tuple[Rows, Feed]:
     """Return ``rows`` with the rows of zeros that belong around them, and how they are fed to be so."""
-    return through(rows, padded(rows)) if rows.left or rows.right else (rows, Feed())
+    return through(rows, padded(rows), ends=ends) if rows.left or rows.right else (rows, Feed())
 
 
-def complete(rows: Rows, feed: Feed) -> tuple[Rows, Feed]:
-    """Return ``rows`` so late that all that leave are of the whole sequence: what ends before it waits.
+def complete(rows: Rows, *, ends: bool) -> tuple[Rows, Feed]:
+    """Return ``rows``, settled, so late that all that leave are of the whole sequence: what ends before it waits.
 
-    Raises UnstreamableError if rows would be missing at the end.
+    Raises UnstreamableError if rows would be missing at the end of a sequence that does not end within a chunk.
     """
+    rows, feed = settled(rows, ends=ends)
     if rows.missing > 0:
+        if ends:
+            return rows, feed
         raise UnstreamableError(
             Rule.STREAMING_LOOKAHEAD,
             f"its last {rows.missing} rows depend on what comes later",
-            "use causal padding, or state='stateless' with whole sequences",
+            "use causal padding, or let the outputs come later (lookahead='delay', --lookahead delay)",
         )
     return delayed(rows, rows.delay - rows.missing * rows.stride, feed) if rows.missing else (rows, feed)
 
@@ -101,7 +108,11 @@ def joined(view: View, axes: Sequence[int | None], size_at: Callable[[int], obje
     ``axes`` says where in the result the time of each operand lies, None for an operand without rows, and
     ``size_at`` the size that an operand without rows has there. Earlier rows wait for later ones.
     """
-    ready = {place: settled(rows) for place in range(len(axes)) if (rows := view.rows(place)) is not None}
+    ready = {
+        place: settled(rows, ends=view.ends)
+        for place in range(len(axes))
+        if (rows := view.rows(place)) is not None
+    }
     first = next(iter(ready))
     one, axis = ready[first][0], axes[first]
     assert axis is not None

@@ -20,13 +20,19 @@ class Window:
     right: int = 0
 
 
-def through(rows: Rows, window: Window, fill: Fill = Fill.ZERO) -> tuple[Rows, Feed]:
-    """Return the rows that ``window`` makes of ``rows``, and how it must be fed for one row per stride of a chunk.
+def through(rows: Rows, window: Window, fill: Fill = Fill.ZERO, *, ends: bool = False) -> tuple[Rows, Feed]:
+    """Return the rows that ``window`` makes of ``rows``, and how it is fed for one row per stride of a chunk.
+
+    Rows outside of the sequence are filled where the window reads them: those before it, and those behind it if
+    the sequence ``ends`` in some chunk. A window that reads behind the last row waits until a row is known not to
+    lie there.
 
     With s input steps per row, the result has s' = s * stride. Its row q needs the rows up to
     ``q * stride + reach - 1 - left``, the last of which leaves ``(reach - 1 - left) * s`` steps after its own; the
     delay is rounded down to a multiple of s', because a chunk holds whole strides.
     """
+    late = max(0, -rows.missing) if window.right > 0 else 0
+    rows = replace(rows, delay=rows.delay + late * rows.stride)
     step = rows.stride * window.stride
     ahead = (window.reach - 1 - window.left) * rows.stride + rows.delay
     delay = max(0, ahead // step * step)
@@ -35,8 +41,9 @@ def through(rows: Rows, window: Window, fill: Fill = Fill.ZERO) -> tuple[Rows, F
     first = rows.first + (window.reach - 1 - window.left - window.right) * rows.stride
     made = replace(rows, stride=step, delay=delay, first=first, left=0, right=0)
     cut = surplus if surplus >= window.stride else 0
-    is_filled = fill is not Fill.NOTHING and window.left > 0 and (rows.delay > 0 or fill is Fill.LOWEST)
-    return made, Feed(past, cut, fill if is_filled else Fill.NOTHING)
+    reads_before = window.left > 0 and (rows.delay > 0 or fill is Fill.LOWEST)
+    reads_behind = window.right > 0 and ends
+    return made, Feed(past + late, cut + late, fill if reads_before or reads_behind else Fill.NOTHING)
 
 
 def padded(rows: Rows) -> Window:

@@ -12,9 +12,9 @@ from converter.analysis.streaming.facts import Action, Feed, Plan, Rows
 from converter.analysis.streaming.flow import Flow
 from converter.emission.streaming.images import average, valid
 from converter.emission.streaming.rewriter import Rewriter, layer_of
-from converter.emission.streaming.shaping import alias, last, pad, part, resize
+from converter.emission.streaming.shaping import alias, last, latest, pad, part, resize
 from converter.emission.streaming.totals import cumulate, reduce
-from converter.ir import DType, Graph, Recurrence, Scan, TensorType, TfliteOp, Value, dims, rewire
+from converter.ir import DType, Graph, MaskedOutput, Recurrence, Scan, TensorType, TfliteOp, Value, dims, rewire
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,9 +25,12 @@ class Chunked:
     states: tuple[OpenState, ...]
 
 
-def chunked(graph: Graph, flow: Flow, *, remaining: Value | None = None) -> Chunked:
-    """Return ``graph`` on chunks, by the plans of ``flow``. ``remaining`` as in `Past`; it is no input yet."""
-    rewriter = Rewriter(graph, flow, Dimensions.of(graph.ops), remaining)
+def chunked(graph: Graph, flow: Flow, *, remaining: Value | None = None, counts: bool = False) -> Chunked:
+    """Return ``graph`` on chunks, by the plans of ``flow``.
+
+    ``remaining`` and ``counts`` are as in `Past`. Where ``remaining`` is given, it is no input of the graph yet.
+    """
+    rewriter = Rewriter(graph, flow, Dimensions.of(graph.ops), remaining, counts=counts)
     for op in graph.ops:
         plan = flow.plans.get(op)
         if plan is None:
@@ -55,7 +58,8 @@ def _recur(rewriter: Rewriter, op: Recurrence, plan: Plan, flow: Flow) -> None:
     rows = flow.facts.get(op.output)
     new = rewire(op, rewriter.operands(op, plan))
     if isinstance(new, Recurrence) and isinstance(rows, Rows) and rewriter.past.varies(rows):
-        new = replace(new, mask=_inside(rewriter, new, rows))
+        masked = new.masked_output if new.mask is not None else MaskedOutput.ZERO
+        new = replace(new, mask=_inside(rewriter, new, rows), masked_output=masked)
     rewriter.emit(new)
 
 
@@ -89,6 +93,7 @@ _ACTIONS: Mapping[Action, Callable[[Rewriter, TfliteOp, Plan], None]] = MappingP
         Action.CUMULATE: cumulate,
         Action.KEEP: Rewriter.keep,
         Action.LAST: last,
+        Action.LATEST: latest,
         Action.MEASURE: _measure,
         Action.PAD: pad,
         Action.PART: part,

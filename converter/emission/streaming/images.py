@@ -52,13 +52,25 @@ def average(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
         x, share = (past.part(value, rows.axis, None, -feed.cut) for value in (x, share))
     result = rewriter.result(op.results[0])
     mean = emitter.value("mean", result, dims(result))
-    count = dims(result)[rows.axis]
-    sizes = along(4, rows.axis, 0, 1)
-    shape = tuple(count if place == rows.axis else size for place, size in enumerate(sizes))
-    shares = emitter.value("share", result, shape)
-    bare = attributes.without_padding(op)
-    emitter.ops += [
-        replace(bare, operands=(x,), results=(mean,)),
-        replace(bare, operands=(share,), results=(shares,)),
-    ]
-    emitter.binary("DIV", mean, emitter.maximum(shares, emitter.number(1e-6), "share"), result)
+    emitter.ops.append(replace(attributes.without_padding(op), operands=(x,), results=(mean,)))
+    shares = _shares(rewriter, op, share, rows.axis, dims(result)[rows.axis])
+    # Not by a MAXIMUM: XNNPACK in tf.lite 2.19 cannot resize one of these shapes.
+    some = emitter.less(emitter.number(0.0), shares, "has_rows")
+    divisor = emitter.select(some, shares, emitter.number(1.0), emitter.value("divisor", shares, dims(shares)))
+    emitter.binary("DIV", mean, divisor, result)
+
+
+def _shares(rewriter: Rewriter, op: TfliteOp, inside: Value, axis: int, count: int | None) -> Value:
+    """Return the share of each window that is ``inside``."""
+    emitter, windows, place = rewriter.emitter, Windows.of(op), axis - 1
+    span = windows.sizes[place]
+    kernel = emitter.weights("kernel", np.full(along(4, axis, span, 1), 1 / span, np.float32))
+    shape = tuple(count if at == axis else 1 for at in range(4))
+    strides = {f"stride{side}": windows.strides[at] if at == place else 1 for at, side in enumerate("HW")}
+    options = {"padding": 1, **strides, "dilationHFactor": 1, "dilationWFactor": 1}
+    return emitter.op(
+        "CONV_2D",
+        [inside, kernel, emitter.weights("none", np.zeros(1, np.float32))],
+        emitter.value("share", inside, shape),
+        options,
+    )

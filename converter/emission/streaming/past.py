@@ -22,10 +22,11 @@ class Past:
     """Emits the states of a graph on chunks; ``states`` has each, from its start to its value after the chunk.
 
     ``x`` is an input whose axis ``axis`` is the steps of the chunk, one row each. ``remaining`` [1] (float32) is
-    how many of these and the later steps are of the sequence, None if all are.
+    how many of these and the later steps are of the sequence, None if all are. The steps are counted if something
+    needs it, or if it ``counts``.
     """
 
-    def __init__(self, emitter: Emitter, x: Value, axis: int, remaining: Value | None) -> None:
+    def __init__(self, emitter: Emitter, x: Value, axis: int, remaining: Value | None, *, counts: bool) -> None:
         self.states: list[OpenState] = []
         self.remaining = remaining
         self._emitter = emitter
@@ -33,6 +34,8 @@ class Past:
         self._count: Value | None = None
         self._inside: dict[tuple[int | Value, int, int, Rows], Value] = {}
         self._names: set[str] = set()
+        if counts:
+            self._steps_before()
 
     # --- states ------------------------------------------------------------------------------------------------
 
@@ -59,11 +62,13 @@ class Past:
         axis = rows.axis
         if feed.past < 0:
             x = self.part(x, axis, -feed.past, None)
-        if feed.fill is Fill.ZERO and self.varies(rows):
+        early = feed.fill is Fill.ZERO and self.remaining is None  # the past is zero before the first row
+        if early and rows.delay:
             x = self.filled(x, rows, feed.fill, first=max(0, -feed.past))
         if feed.past > 0:
             x = self._after_past(x, axis, feed.past, layer)
-        if feed.fill in {Fill.LOWEST, Fill.HIGHEST}:
+        # Behind the last row, the past does not know yet whether the sequence went on to its rows.
+        if feed.fill is not Fill.NOTHING and not early:
             x = self.filled(x, rows, feed.fill, first=-feed.past)
         return self.part(x, axis, None, -feed.cut) if feed.cut else x
 
@@ -164,19 +169,20 @@ class Past:
             zeros = emitter.cast(zeros, DType.FLOAT32, "zeros")
         return emitter.add(zeros, self._number(x, number), "ones")
 
-    def total(self, x: Value, name: str) -> Value:
-        """Return the sum of all elements of ``x``: [1], float32."""
-        axes = self._emitter.integers(*range(len(dims(x))))
-        scalar = self._emitter.op("SUM", [x, axes], self._emitter.value(name, x, ()), {"keepDims": False})
-        vector = self._emitter.value(name, x, (1,))
-        return self._emitter.op("RESHAPE", [scalar, self._emitter.integers(1)], vector)
+    def total(self, x: Value, axis: int, name: str) -> Value:
+        """Return the sum of ``x`` [1, ..., rows, ..., 1] over its rows: [1], float32."""
+        if x.data is not None:
+            return self._emitter.weights(name, x.data.sum().reshape(1))
+        ones = self._emitter.value(name, x, (1,) * len(dims(x)))
+        self._emitter.op("SUM", [x, self._emitter.integers(axis)], ones, {"keepDims": True})
+        return self._emitter.op("RESHAPE", [ones, self._emitter.integers(1)], self._emitter.value(name, x, (1,)))
 
     def _steps_before(self) -> Value:
         """Return how many steps came before the chunk: [1], float32."""
         if self._count is None:
             emitter = self._emitter
             self._count = self.state("steps", DType.FLOAT32, (1,))
-            chunk = self.total(self.ones(self._x, self._axis), "steps")
+            chunk = self.total(self.ones(self._x, self._axis), self._axis, "steps")
             limit = emitter.weights("most", np.full(1, MOST_STEPS, np.float32))
             self.end(self._count, emitter.minimum(emitter.add(self._count, chunk, "steps"), limit, "steps"))
         return self._count

@@ -13,7 +13,7 @@ from converter.analysis.streaming.flow import Flow
 from converter.emission.emitter import Emitter
 from converter.emission.streaming.past import Past
 from converter.errors import InvalidProgramError
-from converter.ir import Graph, Op, Recurrence, Scan, TensorType, TfliteOp, Value, dims, rewire
+from converter.ir import Graph, Op, TensorType, TfliteOp, Value, dims, rewire, with_results
 
 _SCOPES = re.compile(r"(sequential|functional|model)(_\d+)*")
 
@@ -21,10 +21,12 @@ _SCOPES = re.compile(r"(sequential|functional|model)(_\d+)*")
 class Rewriter:
     """New values for those of ``graph``, by the plans of ``flow``; ``sizes`` are those of the whole sequence."""
 
-    def __init__(self, graph: Graph, flow: Flow, sizes: Dimensions, remaining: Value | None) -> None:
+    def __init__(
+        self, graph: Graph, flow: Flow, sizes: Dimensions, remaining: Value | None, *, counts: bool
+    ) -> None:
         first = next(value for value in graph.inputs if value in flow.starts)
         self.emitter = Emitter("stream", graph.names())
-        self.past = Past(self.emitter, first, flow.starts[first], remaining)
+        self.past = Past(self.emitter, first, flow.starts[first], remaining, counts=counts)
         self.sizes = sizes
         self._flow = flow
         self._steps = dims(first)[flow.starts[first]]
@@ -108,16 +110,7 @@ class Rewriter:
 
     def emit(self, op: Op) -> None:
         """Append ``op``, whose operands are new, with new results."""
-        if isinstance(op, TfliteOp):
-            new: Op = replace(op, results=tuple(map(self.result, op.results)))
-        elif isinstance(op, Recurrence):
-            new = replace(op, output=self.result(op.output), final_state=tuple(map(self.result, op.final_state)))
-        elif isinstance(op, Scan):
-            outputs, finals = (tuple(map(self.result, values)) for values in (op.outputs, op.final_state))
-            new = replace(op, outputs=outputs, final_state=finals)
-        else:
-            raise InvalidProgramError(f"{op.name}: runs in both directions, so it has no chunks")
-        self.emitter.ops.append(new)
+        self.emitter.ops.append(with_results(op, {value: self.result(value) for value in op.results}))
 
 
 def layer_of(name: str) -> str:

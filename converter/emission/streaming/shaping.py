@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from converter.analysis.streaming.facts import Plan
-from converter.emission.streaming.rewriter import Rewriter
+from converter.emission.streaming.rewriter import Rewriter, layer_of
 from converter.ir import TfliteOp, attributes, dims
 
 
@@ -44,6 +44,34 @@ def last(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     ]
     operands = (rewriter.x(op, plan), *(rewriter.emitter.integers(*bound) for bound in bounds), op.operand(3))
     rewriter.emit(replace(op, operands=operands))
+
+
+def latest(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
+    """A STRIDED_SLICE of the last row of the sequence so far: of this chunk if it has one, else the one before."""
+    rows, emitter, past = rewriter.rows(op.operand(0)), rewriter.emitter, rewriter.past
+    x = rewriter.x(op, plan)
+    rank, axis = len(dims(x)), rows.axis
+    inside = emitter.select(past.is_inside(x, rows), past.ones(x, axis), emitter.number(0.0), "inside")
+    # A row is the last one if it is inside, and no row behind it is: rows of a chunk are inside without a gap.
+    options = {"exclusive": True, "reverse": True}
+    behind = emitter.value("behind", inside, dims(inside))
+    emitter.op("CUMSUM", [inside, emitter.integer(axis)], behind, options)
+    none = emitter.less(behind, emitter.number(0.5), "is_end")
+    here = emitter.less(emitter.number(0.5), inside, "is_inside")
+    is_last = emitter.op("LOGICAL_AND", [here, none], emitter.value("is_last", here, dims(inside)))
+    shape = tuple(1 if place == axis else size for place, size in enumerate(dims(x)))
+    row = emitter.value("row", x, shape)
+    chosen = emitter.select(is_last, x, emitter.number(0.0), "chosen")
+    emitter.op("SUM", [chosen, emitter.integers(axis)], row, {"keepDims": True})
+    count = emitter.value("count", inside, (1,) * rank)
+    emitter.op("SUM", [inside, emitter.integers(axis)], count, {"keepDims": True})
+    before = past.state(f"{layer_of(op.name)}_last", x.type.dtype, shape)
+    has_row = emitter.less(emitter.number(0.5), count, "has_row")
+    final = emitter.select(has_row, row, before, emitter.value("last", row, shape))
+    past.end(before, final)
+    begins, ends = (attributes.integers(op.operand(place)) or () for place in (1, 2))
+    bounds = [emitter.integers(*_changed(*bound)) for bound in ((begins, axis, 0), (ends, axis, 1))]
+    rewriter.emit(replace(op, operands=(final, *bounds, op.operand(3))))
 
 
 def part(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:

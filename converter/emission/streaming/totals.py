@@ -60,7 +60,7 @@ def _counts(rewriter: Rewriter, x: Value, rows: Rows, layer: str) -> tuple[Value
         ones = past.ones(x, rows.axis)
         if past.varies(rows):
             ones = emitter.select(past.is_inside(x, rows), ones, emitter.number(0.0), "inside")
-        chunk = emitter.cast(past.total(ones, "rows"), DType.INT32, "rows")
+        chunk = emitter.cast(past.total(ones, rows.axis, "rows"), DType.INT32, "rows")
     after = emitter.add(before, chunk, "count")
     past.end(before, after)
     return before, after

@@ -1,0 +1,30 @@
+"""The contract of a program on chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from converter.analysis.streaming.facts import Rows, Running
+from converter.analysis.streaming.flow import Flow
+from converter.chunks import ChunkContract, OutputRows
+from converter.ir import Program
+
+
+def contract_of(
+    program: Program, flow: Flow, *, flush: str | None, names: Mapping[str, str]
+) -> ChunkContract | None:
+    """Return the contract of ``program`` on chunks; None if each invoke is one step. ``names`` are new names."""
+    if not flow.starts:
+        return None
+    signature, main = program.signature, program.main
+    outputs: dict[str, OutputRows] = {}
+    running: dict[str, int] = {}
+    for name, value in zip(signature.outputs, main.outputs, strict=True):
+        fact = flow.outputs[value][0] if value in flow.outputs else flow.facts.get(value)
+        if isinstance(fact, Rows):
+            outputs[names.get(name, name)] = OutputRows(fact.axis, fact.stride, fact.delay, fact.first)
+        elif isinstance(fact, Running):
+            running[names.get(name, name)] = fact.delay
+    inputs = zip(signature.inputs, main.inputs, strict=True)
+    timed = {names.get(name, name): flow.starts[value] for name, value in inputs if value in flow.starts}
+    return ChunkContract(flow.multiple, timed, outputs, running, flush)
