@@ -37,8 +37,8 @@ class Rule(str, Enum):
         "a recurrence computes in another type than float32",
         "The fused recurrent kernels and the loops that replace them compute in float32. A cell in float64 "
         "would lose precision without a word, and one in float16 or bfloat16 has no kernel.",
-        "Build the cell and its inputs with dtype tf.float32. Load a Keras model with the dtype policy float32: "
-        "under mixed_float16 its weights are stored in float32 already.",
+        "Build the cell and its inputs with dtype tf.float32. Build a Keras model with the dtype policy float32; "
+        "one of mixed_float16 is converted in float32, as its weights are stored.",
     )
     CONSTANT_WEIGHTS = (
         "constant-weights",

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from converter.analysis.index_bounds import index_bounds
 from converter.convert import Converted
+from converter.errors import OptionError, TfliteRnnError
 from converter.flatbuffer import read_file, read_model
 from converter.importers.keras import is_keras_model
 from converter.importers.source import RunnableSource
@@ -19,11 +21,17 @@ from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value, attributes
 from converter.opening import open_in_tensorflow
 from converter.sources import FrozenGraph, TfliteModel, as_source
+from converter.targets import Target
+from tflite_rnn.chunked_check import ONE, UNEVEN, WHOLE, ChunkRunner, fed_inputs, sequence_cases, states_of
 from tflite_rnn.isolation import FileSource, Limits, can_isolate, isolated
 from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 from tflite_rnn.reference import open_tflite
 from tflite_rnn.runtime import (
+    COMPILED_MODEL,
+    MICRO,
     CheckError,
+    ModelMetadata,
+    ModelRunner,
     ParityReport,
     Progress,
     Reference,
@@ -33,8 +41,18 @@ from tflite_rnn.runtime import (
     WorkerPool,
     compare,
     example_cases,
+    installed_runtimes,
+    is_installed,
+    read_metadata,
 )
-from tflite_rnn.runtime.signature import Array
+from tflite_rnn.runtime.signature import Array, describe_shapes
+
+_MADE_FOR = {
+    Target.TFLM.value: Runtime(MICRO),
+    Target.LITERT_COMPILED.value: Runtime(COMPILED_MODEL),
+    Target.LITERT_WEB.value: Runtime(COMPILED_MODEL),
+}
+"""The runtime of each target that not every model runs on."""
 
 _FUSED = ("UNIDIRECTIONAL_SEQUENCE_", "BIDIRECTIONAL_SEQUENCE_")
 
@@ -57,14 +75,19 @@ def check(
 ) -> ParityReport:
     """Run a model on real interpreters and compare every output with its float reference.
 
+    A model that runs on chunks is fed whole sequences, cut in several ways, and its outputs, joined along time,
+    are compared with those of the reference on the whole.
+
     Args:
         model: what `convert` returned, the bytes of a ``.tflite``, or its path.
         source: the reference: anything that `convert` takes, or a function from a mapping of input names to arrays
             to a mapping of output names to arrays. For a `FrozenGraph` without ``inputs`` and ``outputs`` those of
             the model are used. A ``.tflite`` runs on an interpreter, without TensorFlow.
         inputs: the inputs to try, each a mapping from input names to arrays; by default random ones in several
-            batch and time sizes.
-        runtimes: the runtimes to try; by default every installed one, with and without its delegate.
+            batch and time sizes. Inputs that are indices into a table are within it. For a model that runs on
+            chunks, whole sequences, without states.
+        runtimes: the runtimes to try; by default every installed one, with and without its delegate, and the one
+            that the model was made for, as its metadata says.
         invokes: how often each case is run in a row; the answers must be equal bit for bit.
         atol, rtol: an output may differ from the reference by ``atol + rtol * abs(reference)``.
         rename: new names of inputs and outputs by their names in the reference, as given to `convert`.
@@ -82,25 +105,46 @@ def check(
         TfliteRnnError: the model or the reference cannot be read, or there is nothing to compare.
     """
     limits = Limits(timeout, memory_limit_mb)
+    if not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"seed: expected an integer from 0 on, got {seed!r}")
     content = model_bytes(model)
     program = read_model(content, source=_describe(model))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(WorkerPool()) if pool is None else pool
         reference, names = _open_reference(source, program, rename or {}, workers, stack, limits)
+        if not _is_plain_function(source):
+            reference = _guarded(reference)
         if rename:
             reference, names = _renamed(reference, rename), _new_names(names, rename)
+        metadata = read_metadata(content, source=_describe(model))
+        chosen, notes = _runtimes(runtimes, metadata)
+
+        def compared(cases: Sequence[Mapping[str, Array]], pool: ModelRunner = workers) -> ParityReport:
+            return compare(
+                content,
+                reference,
+                cases,
+                runtimes=chosen,
+                invokes=invokes,
+                atol=atol,
+                rtol=rtol,
+                pool=pool,
+                progress=progress,
+            )
+
+        signature = _signature(program)
+        if metadata is not None and _runs_on_chunks(metadata, signature, names):
+            fed = tuple(spec.name for spec in fed_inputs(signature))
+            _check_inputs(fed, names)
+            cases = _sequences(program, metadata, reference, seed) if inputs is None else inputs
+            _check_arrays(cases, fed_inputs(signature), metadata)
+            cuts = (ONE, UNEVEN, WHOLE) if metadata.chunks is not None else (WHOLE,)
+            reports = {cut: compared(cases, ChunkRunner(workers, metadata, cut)) for cut in cuts}
+            return _joined(reports, notes)
         _check_inputs(program.signature.inputs, names)
-        return compare(
-            content,
-            reference,
-            _example_cases(program, seed) if inputs is None else inputs,
-            runtimes=runtimes,
-            invokes=invokes,
-            atol=atol,
-            rtol=rtol,
-            pool=workers,
-            progress=progress,
-        )
+        cases = _example_cases(program, seed) if inputs is None else inputs
+        _check_arrays(cases, signature.inputs, metadata)
+        return replace(compared(cases), notes=notes)
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
@@ -147,6 +191,24 @@ def _open_reference(
     return opened, opened.input_names
 
 
+def _guarded(reference: Reference) -> Reference:
+    """Return a reference that raises CheckError where it cannot be run."""
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        try:
+            return reference(inputs)
+        except TfliteRnnError:
+            raise
+        except Exception as error:
+            words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            shapes = describe_shapes({name: np.asarray(array) for name, array in inputs.items()})
+            raise CheckError(
+                f"the reference failed with {shapes}: {words}; give inputs that it takes (--inputs FILE.npz)"
+            ) from error
+
+    return run
+
+
 def _is_plain_function(given: Any) -> bool:
     is_tensorflow = isinstance(given, FlatFunction) or type(given).__module__.startswith("tensorflow.")
     return callable(given) and not is_tensorflow and not is_keras_model(given)
@@ -175,15 +237,92 @@ def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> 
         )
 
 
+def _runtimes(
+    given: Sequence[Runtime] | None, metadata: ModelMetadata | None
+) -> tuple[Sequence[Runtime], tuple[str, ...]]:
+    """Return where to run, and a note for the runtime that the model was made for if it is not installed."""
+    if given is not None:
+        return given, ()
+    chosen = list(installed_runtimes())
+    special = _MADE_FOR.get(metadata.target) if metadata is not None else None
+    if special is None:
+        return chosen, ()
+    if is_installed(special.interpreter):
+        return [special, *chosen], ()
+    return chosen, (f"not run on {special}, for which the model was made: it is not installed",)
+
+
+def _runs_on_chunks(metadata: ModelMetadata, signature: Signature, names: tuple[str, ...] | None) -> bool:
+    """Return whether whole sequences are fed, or states are given: not if the reference has states, too."""
+    if metadata.state == "stateless" or (metadata.chunks is None and metadata.state != "explicit"):
+        return False
+    return names is None or not set(states_of(signature)) & set(names)
+
+
+def _sequences(
+    program: Program, metadata: ModelMetadata, reference: Reference, seed: int
+) -> Sequence[Mapping[str, Array]]:
+    """Return whole sequences that the reference takes: a reference of a fixed length takes one chunk."""
+    rng = np.random.default_rng(seed)
+    signature, bounds = _signature(program), index_bounds(program)
+    cases = sequence_cases(signature, metadata, rng, bounds, time_major=_is_time_major(program))
+    chunks = metadata.chunks
+    if chunks is None or len(cases) == 1:
+        return cases
+    name, axis = next(iter(chunks.inputs.items()))
+    steps = cases[0][name].shape[axis]
+    try:
+        outputs = reference({name: array.copy() for name, array in cases[0].items()})
+        counts = [
+            np.shape(outputs[name])[rows.axis] == rows.rows_of(steps) for name, rows in chunks.outputs.items()
+        ]
+    except Exception:  # whatever a reference of a fixed length raises; if it is something else, compare says so
+        return cases[1:2]
+    return cases if all(counts) else cases[1:2]
+
+
+def _joined(reports: Mapping[str, ParityReport], notes: tuple[str, ...]) -> ParityReport:
+    """Return one report of those for each way to cut a sequence."""
+    rows = [
+        replace(row, worst_case=f"{row.worst_case}, fed {cut}") for cut, one in reports.items() for row in one.rows
+    ]
+    return replace(next(iter(reports.values())), rows=tuple(rows), notes=notes)
+
+
+def _check_arrays(
+    cases: Sequence[Mapping[str, Array]], specs: Sequence[TensorSpec], metadata: ModelMetadata | None
+) -> None:
+    """Raise CheckError if inputs are not those of the model: other names, ranks, sizes or types."""
+    timed = metadata.chunks.inputs if metadata is not None and metadata.chunks is not None else {}
+    for case in cases:
+        if set(case) != {spec.name for spec in specs}:
+            names = ", ".join(spec.name for spec in specs)
+            raise CheckError(f"inputs: expected the names {names}, got {', '.join(case) or 'none'}")
+        for spec in specs:
+            array = np.asarray(case[spec.name])
+            shape = [None if axis == timed.get(spec.name) else size for axis, size in enumerate(spec.shape)]
+            fits = array.ndim == len(shape) and all(
+                size in {None, found} for size, found in zip(shape, array.shape, strict=True)
+            )
+            if not fits or array.dtype != spec.dtype:
+                expected = str(shape).replace("None", "?")
+                seen = f"{array.dtype} {list(array.shape)}"
+                raise CheckError(f"inputs: {spec.name}: expected {spec.dtype} {expected}, got {seen}")
+
+
 def _example_cases(program: Program, seed: int) -> Sequence[Mapping[str, Array]]:
+    rng = np.random.default_rng(seed)
+    bounds = index_bounds(program)
+    return example_cases(_signature(program), rng, time_major=_is_time_major(program), bounds=bounds)
+
+
+def _signature(program: Program) -> Signature:
     main, names = program.main, program.signature
-    signature = Signature(
+    return Signature(
         names.key,
         tuple(_spec(name, value) for name, value in zip(names.inputs, main.inputs, strict=True)),
         tuple(_spec(name, value) for name, value in zip(names.outputs, main.outputs, strict=True)),
     )
-    rng = np.random.default_rng(seed)
-    return example_cases(signature, rng, time_major=_is_time_major(program))
 
 
 def _spec(name: str, value: Value) -> TensorSpec:

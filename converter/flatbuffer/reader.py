@@ -60,7 +60,7 @@ def _program(model: Any) -> Program:
     tells_ranks = any(tensor.hasRank for subgraph in model.subgraphs for tensor in _items(subgraph.tensors))
     graphs, numbered = [], []
     for index, subgraph in enumerate(model.subgraphs):
-        values = _values(subgraph, model.buffers, tells_ranks=tells_ranks)
+        values = _values(subgraph, model.buffers, tells_ranks=tells_ranks, computed=_computed(subgraph))
         numbered.append(values)
         graphs.append(
             Graph(
@@ -96,12 +96,20 @@ def _order(
     return tuple(value for _, value in ordered), tuple(name for name, _ in ordered)
 
 
-def _values(subgraph: Any, buffers: Any, *, tells_ranks: bool) -> list[Value]:
+def _computed(subgraph: Any) -> frozenset[int]:
+    """Return the numbers of the tensors that are inputs of a subgraph, or results of its ops."""
+    results = (number for op in _items(subgraph.operators) for number in _items(op.outputs))
+    return frozenset(map(int, (*_items(subgraph.inputs), *results)))
+
+
+def _values(subgraph: Any, buffers: Any, *, tells_ranks: bool, computed: frozenset[int]) -> list[Value]:
     names = Names()
     values = []
-    for tensor in _items(subgraph.tensors):
+    for number, tensor in enumerate(_items(subgraph.tensors)):
         dtype = DTYPES[tensor.type]
         data = _data(buffers[tensor.buffer], dtype, tensor)
+        if data is None and number not in computed and not tensor.isVariable and dtype.numpy is not None:
+            data = _without_elements(dtype, tensor)
         shape = _shape(tensor, tells_ranks=tells_ranks and data is None)
         name = names.fresh(_text(tensor.name) or "tensor")
         values.append(Value(name, TensorType(dtype, shape), data, bool(tensor.isVariable), tensor.quantization))
@@ -126,6 +134,12 @@ def _data(buffer: Any, dtype: DType, tensor: Any) -> Array | None:
     if dtype.numpy is None:
         return raw
     return raw.view(dtype.numpy).reshape(tuple(_items(tensor.shape)))
+
+
+def _without_elements(dtype: DType, tensor: Any) -> Array | None:
+    """Return the content of a constant that has no elements, and so no bytes; None for any other tensor."""
+    shape = tuple(map(int, _items(tensor.shape)))
+    return np.zeros(shape, dtype.numpy) if 0 in shape and min(shape) >= 0 else None
 
 
 def _op(operator: Any, codes: Any, values: list[Value]) -> Op:

@@ -21,6 +21,8 @@ class Trait(Flag):
     """The result holds the elements of operand 0, in their order."""
     REPEATS = auto()
     """The result holds the elements of operand 0, each perhaps several times."""
+    MOVES = auto()
+    """The results hold elements of the operands, in another order or place."""
     REDUCES = auto()
     """Operand 1 lists the axes over which operand 0 is reduced."""
     RANDOM = auto()
@@ -108,7 +110,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "CAST": _op(1, "CastOptions", _E | Trait.STEPPED),
         "CEIL": _op(1, None, _E | Trait.STEPPED),
         "COMPLEX_ABS": _op(1),
-        "CONCATENATION": _op(_SOME, "ConcatenationOptions"),
+        "CONCATENATION": _op(_SOME, "ConcatenationOptions", Trait.MOVES),
         "CONV_2D": _op((2, 3), "Conv2DOptions", absent=(2,)),
         "CONV_3D": _op((2, 3), "Conv3DOptions", absent=(2,)),
         "CONV_3D_TRANSPOSE": _op((3, 4), "Conv3DOptions", sized_by=(0,), absent=(3,)),
@@ -176,7 +178,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "NON_MAX_SUPPRESSION_V5": _op(6, "NonMaxSuppressionV5Options", results=3, sized_by=None),
         "NOT_EQUAL": _op(2, "NotEqualOptions", _E),
         "ONE_HOT": _op(4, "OneHotOptions", sized_by=(1,), single=(1, 2, 3)),
-        "PACK": _op(_SOME, "PackOptions"),
+        "PACK": _op(_SOME, "PackOptions", Trait.MOVES),
         "PAD": _op((2, 3), "PadOptions", sized_by=(1,)),
         "PADV2": _op((2, 3), "PadV2Options", sized_by=(1,)),
         "POW": _op(2, "PowOptions", _E),
@@ -201,8 +203,8 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "RESHAPE": _op((1, 2), "ReshapeOptions", Trait.RESHAPES, sized_by=(1,)),
         "RESIZE_BILINEAR": _op(2, "ResizeBilinearOptions", sized_by=(1,)),
         "RESIZE_NEAREST_NEIGHBOR": _op(2, "ResizeNearestNeighborOptions", sized_by=(1,)),
-        "REVERSE_SEQUENCE": _op(2, "ReverseSequenceOptions"),
-        "REVERSE_V2": _op(2, "ReverseV2Options"),
+        "REVERSE_SEQUENCE": _op(2, "ReverseSequenceOptions", Trait.MOVES),
+        "REVERSE_V2": _op(2, "ReverseV2Options", Trait.MOVES),
         "RFFT2D": _op(2, "Rfft2dOptions", sized_by=(1,)),
         "RIGHT_SHIFT": _op(2, "RightShiftOptions"),
         "RNN": _op(5, "RNNOptions"),
@@ -216,13 +218,13 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "SIGN": _op(1, "SignOptions", _E),
         "SIN": _op(1, None, _E),
         "SKIP_GRAM": _op(1, "SkipGramOptions", sized_by=None),
-        "SLICE": _op(3, "SliceOptions", sized_by=(1, 2)),
+        "SLICE": _op(3, "SliceOptions", Trait.MOVES, sized_by=(1, 2)),
         "SOFTMAX": _op(1, "SoftmaxOptions"),
         "SPACE_TO_BATCH_ND": _op(3, "SpaceToBatchNDOptions", sized_by=(1, 2)),
         "SPACE_TO_DEPTH": _op(1, "SpaceToDepthOptions"),
         "SPARSE_TO_DENSE": _op(4, "SparseToDenseOptions", sized_by=(1,)),
-        "SPLIT": _op(2, "SplitOptions", results=_SOME, sized_by=(0,), single=(0,)),
-        "SPLIT_V": _op(3, "SplitVOptions", results=_SOME, sized_by=(1, 2), single=(2,)),
+        "SPLIT": _op(2, "SplitOptions", Trait.MOVES, results=_SOME, sized_by=(0,), single=(0,)),
+        "SPLIT_V": _op(3, "SplitVOptions", Trait.MOVES, results=_SOME, sized_by=(1, 2), single=(2,)),
         "SQRT": _op(1, None, _E),
         "SQUARE": _op(1, "SquareOptions", _E),
         "SQUARED_DIFFERENCE": _op(2, "SquaredDifferenceOptions", _E),
@@ -236,14 +238,14 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
             1, "StablehloRngBitGeneratorOptions", Trait.RANDOM, results=2, sized_by=None
         ),
         "STABLEHLO_WHILE": _op(_ANY, "StablehloWhileOptions", Trait.CONTROL, results=_ANY, sized_by=None),
-        "STRIDED_SLICE": _op(4, "StridedSliceOptions", sized_by=(1, 2, 3)),
+        "STRIDED_SLICE": _op(4, "StridedSliceOptions", Trait.MOVES, sized_by=(1, 2, 3)),
         "SUB": _op(2, "SubOptions", _E),
         "SUM": _op(2, "ReducerOptions", Trait.REDUCES, sized_by=(1,)),
         "SVDF": _op(5, "SVDFOptions", absent=(3,)),
         "TANH": _op(1, None, _E),
         "TILE": _op(2, "TileOptions", Trait.REPEATS, sized_by=(1,)),
         "TOPK_V2": _op(2, "TopKV2Options", results=2, sized_by=(1,), single=(1,)),
-        "TRANSPOSE": _op(2, "TransposeOptions", sized_by=(1,)),
+        "TRANSPOSE": _op(2, "TransposeOptions", Trait.MOVES, sized_by=(1,)),
         "TRANSPOSE_CONV": _op((3, 4), "TransposeConvOptions", sized_by=(0,), absent=(3,)),
         "UNIDIRECTIONAL_SEQUENCE_LSTM": _op(
             (20, 24),
@@ -252,7 +254,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         ),
         "UNIDIRECTIONAL_SEQUENCE_RNN": _op(5, "SequenceRNNOptions"),
         "UNIQUE": _op(1, "UniqueOptions", results=2, sized_by=None),
-        "UNPACK": _op(1, "UnpackOptions", results=_SOME),
+        "UNPACK": _op(1, "UnpackOptions", Trait.MOVES, results=_SOME),
         "UNSORTED_SEGMENT_MAX": _op(3, "UnsortedSegmentMaxOptions", sized_by=None),
         "UNSORTED_SEGMENT_MIN": _op(3, "UnsortedSegmentMinOptions", sized_by=None),
         "UNSORTED_SEGMENT_PROD": _op(3, "UnsortedSegmentProdOptions", sized_by=None),

@@ -14,6 +14,7 @@ from converter.passes.absorb_reversals import absorb_reversals
 from converter.passes.absorb_transposes import absorb_transposes
 from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
+from converter.passes.constant_reshapes import constant_reshapes
 from converter.passes.dead_code import dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dropout import fold_dropout
@@ -48,6 +49,7 @@ RAISE_FUSED_OPS = Pass("raise-fused-ops", raise_fused_ops, fused_ops_raised)
 RAISE_LOOPS = Pass("raise-loops", raise_loops)
 TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
 KEEP_AXES = Pass("keep-axes", keep_axes)
+CONSTANT_RESHAPES = Pass("constant-reshapes", constant_reshapes)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
 VECTORIZE_SCANS = Pass("vectorize-scans", vectorize_scans)
@@ -61,6 +63,7 @@ DEAD_CODE = Pass("dead-code", dead_code)
 CANONICALIZE = (
     RAISE_FUSED_OPS,  # first: no other pass knows that an op may write its operands
     KEEP_AXES,  # before RAISE_LOOPS: the inputs of loops keep their shapes
+    CONSTANT_RESHAPES,  # after KEEP_AXES, which needs no RESHAPE where there was a computed one
     RAISE_LOOPS,
     TRIM_SCANS,  # after RAISE_LOOPS: loops carry values that are not read
     FOLD_DROPOUT,  # after RAISE_LOOPS: the probability of keeping is carried around a loop

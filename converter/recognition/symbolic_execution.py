@@ -352,9 +352,17 @@ def _strided_slice(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None]
 def _same(executor: _Executor, op: TfliteOp) -> Sequence[Vector | None] | None:
     """A change of shape that leaves [batch, n] as it is."""
     x, result = op.operands[0], op.results[0]
-    if x is None or depth(result) is None or depth(x) != depth(result):
+    if x is None:
+        return None
+    is_one_row = x.type.is_static and result.type.is_static and _is_one_row(x) and _is_one_row(result)
+    if not is_one_row and (depth(result) is None or depth(x) != depth(result)):
         return None
     return [executor.vector(x, None)]
+
+
+def _is_one_row(value: Value) -> bool:
+    """Return whether a value is [1, n] or [n], between which a batch of one may change."""
+    return value.type.rank == 1 or (value.type.rank == 2 and _rows(value) == 1)
 
 
 _RULES: Mapping[str, _Rule] = MappingProxyType(

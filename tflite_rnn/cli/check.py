@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,7 +57,7 @@ from tflite_rnn.terminal import console
 )
 @click.option("--atol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Absolute tolerance.")
 @click.option("--rtol", default=1e-5, show_default=True, type=click.FloatRange(0), help="Relative tolerance.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the random inputs.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the random inputs.")
 def check_command(
     flags: SourceFlags,
     model: Path,
@@ -108,5 +109,6 @@ def _read_inputs(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path}: expected an .npz file of input arrays: {error}") from error
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{path}: expected an .npz file of input arrays, without objects: {words}") from error

@@ -98,7 +98,7 @@ class RNNCell(tf.Module):  # type: ignore[misc]  # TensorFlow ships no stubs, so
         super().__init__()
         # tf.Module accepts only identifiers as names; a variable scope may also be called "fw/cell-1".
         self._cell_name = name or _snake_case(type(self).__name__)
-        self._dtype = None if dtype is None else tf.as_dtype(dtype)
+        self._dtype = floating_dtype(dtype)
         self._reuse = reuse
         self._trainable = trainable
         self._scope: Any = None
@@ -243,6 +243,14 @@ def check_inputs(shape: Any, dtype: Any) -> int:
     if shape.rank is None or shape[1] is None:
         raise ValueError(f"RNN cell needs to know the depth of its inputs, but saw shape {shape}")
     return int(shape[1])
+
+
+def floating_dtype(dtype: Any) -> tf.DType | None:
+    """Return ``dtype`` as a type of TensorFlow. Raises ValueError if it is not floating."""
+    found = None if dtype is None else tf.as_dtype(dtype)
+    if found is not None and not found.is_floating:
+        raise ValueError(f"dtype: expected a floating type, got {found.name}; use tf.float32")
+    return found
 
 
 def check_one_type(*types: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -15,12 +16,19 @@ SIZES: Final = ((1, 1), (1, 20), (7, 5), (1, 20))
 
 
 def example_inputs(
-    signature: Signature, rng: np.random.Generator, *, batch: int, time: int, time_major: bool
+    signature: Signature,
+    rng: np.random.Generator,
+    *,
+    batch: int,
+    time: int,
+    time_major: bool,
+    bounds: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Array]:
     """Make one set of random inputs.
 
     Floats are standard normal; rank-1 integers are sequence lengths in [0, time], where a static time dimension
     of a sequence of rank 3 or more takes precedence over ``time``; other integers are 0 or 1; bool is random.
+    An input in ``bounds`` holds whole numbers from 0 to below its bound, whatever its type.
 
     A dynamic dimension is filled by its place. If the two leading dimensions are dynamic, or the rank is 3 or
     more, they are (time, batch) if ``time_major``, else (batch, time). A dynamic leading dimension alone, at
@@ -31,7 +39,10 @@ def example_inputs(
     """
     sizes = (time, batch) if time_major else (batch, time)
     longest = _longest(signature, time, time_major=time_major)
-    return {spec.name: _random(spec, _filled(spec, batch, sizes), longest, rng) for spec in signature.inputs}
+    return {
+        spec.name: _random(spec, _filled(spec, batch, sizes), longest, rng, bounds.get(spec.name))
+        for spec in signature.inputs
+    }
 
 
 def example_cases(
@@ -39,6 +50,7 @@ def example_cases(
     rng: np.random.Generator,
     *,
     time_major: bool = False,
+    bounds: Mapping[str, int] = MappingProxyType({}),
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> tuple[dict[str, Array], ...]:
     """Make inputs for each (batch, time) of ``sizes``, less those whose shapes repeat the case before.
@@ -47,7 +59,7 @@ def example_cases(
     """
     cases: list[dict[str, Array]] = []
     for batch, time in sizes:
-        case = example_inputs(signature, rng, batch=batch, time=time, time_major=time_major)
+        case = example_inputs(signature, rng, batch=batch, time=time, time_major=time_major, bounds=bounds)
         if not cases or _shapes(case) != _shapes(cases[-1]):
             cases.append(case)
     return tuple(cases)
@@ -68,7 +80,7 @@ def _filled(spec: TensorSpec, batch: int, sizes: tuple[int, int]) -> tuple[int, 
     if None in spec.shape[2:]:
         raise CheckError(
             f"input {spec.name!r}: cannot make an example of shape {_text(spec.shape)}: only unknown "
-            "batch and time dimensions (the first two) can be chosen; give the inputs yourself"
+            "batch and time dimensions (the first two) can be chosen; give inputs (--inputs FILE.npz)"
         )
     leading = (batch, *sizes[1:]) if _is_batch_alone(spec.shape) else sizes
     return tuple(leading[axis] if size is None else size for axis, size in enumerate(spec.shape))
@@ -82,7 +94,11 @@ def _text(shape: Shape) -> str:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
-def _random(spec: TensorSpec, shape: tuple[int, ...], longest: int, rng: np.random.Generator) -> Array:
+def _random(
+    spec: TensorSpec, shape: tuple[int, ...], longest: int, rng: np.random.Generator, bound: int | None
+) -> Array:
+    if bound is not None and spec.dtype.kind in "iuf":
+        return np.asarray(rng.integers(0, bound, shape), spec.dtype)
     if spec.dtype.kind == "f":
         return np.asarray(rng.standard_normal(shape), spec.dtype)
     if spec.dtype.kind == "b":
@@ -90,4 +106,6 @@ def _random(spec: TensorSpec, shape: tuple[int, ...], longest: int, rng: np.rand
     if spec.dtype.kind in "iu":
         highest = longest if len(shape) == 1 else 1
         return np.asarray(rng.integers(0, highest, shape, endpoint=True), spec.dtype)
-    raise CheckError(f"input {spec.name!r}: cannot make an example of type {spec.dtype}; give the inputs yourself")
+    raise CheckError(
+        f"input {spec.name!r}: cannot make an example of type {spec.dtype}; give inputs (--inputs FILE.npz)"
+    )

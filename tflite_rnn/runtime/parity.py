@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def compare(
     """
     chosen = tuple(installed_runtimes()) if runtimes is None else tuple(runtimes)
     _check_arguments(chosen, cases, invokes)
+    _check_tolerances(atol=atol, rtol=rtol)
     judged = tuple(_judged(reference, inputs) for inputs in cases)
     plan = _Plan(model, judged, invokes, atol, rtol, progress)
     with contextlib.ExitStack() as stack:
@@ -145,6 +147,12 @@ def _check_arguments(runtimes: tuple[Runtime, ...], cases: Sequence[Mapping[str,
         raise CheckError("no case to compare; give at least one set of inputs")
     if invokes < 1:
         raise CheckError(f"expected at least one invoke, and two to see leaking state, got {invokes}")
+
+
+def _check_tolerances(**tolerances: float) -> None:
+    for name, tolerance in tolerances.items():
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise CheckError(f"{name}: expected a finite number that is not negative, got {tolerance}")
 
 
 def _judged(reference: Reference, inputs: Mapping[str, Array]) -> _Case:

@@ -57,6 +57,8 @@ class ParityReport:
     invokes: int
     atol: float
     rtol: float
+    notes: tuple[str, ...] = ()
+    """What was not run, and how inputs were fed."""
 
     @property
     def failures(self) -> tuple[ParityRow, ...]:
@@ -76,11 +78,12 @@ class ParityReport:
             "atol": self.atol,
             "rtol": self.rtol,
             "rows": [row.to_dict() for row in self.rows],
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
         table = _table([_HEADINGS, *map(_cells, self.rows)])
-        return "\n".join([*table, *map(_words, self.failures), self._verdict()])
+        return "\n".join([*table, *map(_words, self.failures), *self.notes, self._verdict()])
 
     def _verdict(self) -> str:
         runtimes = len({row.runtime for row in self.rows})

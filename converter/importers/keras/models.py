@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from converter.errors import ConversionError, Rejection, SourceError
+from converter.errors import SourceError
 from converter.importers.keras import keras2, keras3
 from converter.importers.keras.cudnn import runs_anywhere
+from converter.importers.keras.precision import check_precision, in_float32
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
 from converter.ir import Names
-from converter.rules import Rule
 
 LIBRARIES = ("keras", "tf_keras")
 
@@ -39,7 +39,7 @@ def from_keras_model(model: Any) -> FlatFunction:
     Raises:
         SourceError: the model has not been built, takes tensors that are ragged or sparse, has another backend
             than TensorFlow, or has layers that only run on cuDNN and cannot be replaced.
-        ConversionError: a layer computes in another precision than float32.
+        ConversionError: a layer has weights of another precision than float32.
     """
     is_keras3 = _library_of(model) == "keras"
     if is_keras3:
@@ -48,18 +48,19 @@ def from_keras_model(model: Any) -> FlatFunction:
     if not is_keras3:
         model = runs_anywhere(model)
     family = keras3 if is_keras3 else keras2
-    _check_precision(model)
+    precision = check_precision(model)
     call = _call_of_keras3(model) if is_keras3 else _call_of_keras2(model)
     notes = tuple(
         f"{layer.name} is stateful: without state='explicit' it starts from zero at every invoke"
         for layer in family.recurrent_layers(model)
         if layer.stateful
     )
-    with family.tracing(model, marked=False):
-        plain = _traced(model, call)
-    with family.tracing(model, marked=True):
-        marked = _traced(model, call)
-    return replace(plain, marked=marked.concrete, notes=notes)
+    with in_float32(model, is_keras3=is_keras3):
+        with family.tracing(model, marked=False):
+            plain = _traced(model, call)
+        with family.tracing(model, marked=True):
+            marked = _traced(model, call)
+    return replace(plain, marked=marked.concrete, notes=(*notes, *precision))
 
 
 def _library_of(source: Any) -> str | None:
@@ -86,21 +87,6 @@ def _check_built(model: Any) -> None:
             f"{model.name}: the model has not been built, so its input shapes are unknown; call it "
             "once on an example, or give it an Input layer"
         )
-
-
-def _check_precision(model: Any) -> None:
-    rejections = [
-        Rejection(
-            Rule.FLOAT32_ONLY,
-            f"{model.name}/{layer.name}",
-            f"the layer computes in {layer.compute_dtype}; the recurrent kernels compute in float32",
-            "load the model with the dtype policy float32; its weights are stored in float32",
-        )
-        for layer in model._flatten_layers()
-        if "float" in str(layer.compute_dtype) and layer.compute_dtype != "float32"
-    ]
-    if rejections:
-        raise ConversionError("cannot convert the model", rejections)
 
 
 # --- how models are called -----------------------------------------------------------------------------------
