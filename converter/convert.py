@@ -23,6 +23,7 @@ from converter.metadata import NAME as METADATA
 from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
+from converter.passes.masks_to_lengths import is_masked
 from converter.passes.pipeline import CANONICALIZE, accept, clean_up, pairing, prepare, run_passes
 from converter.passes.refine_shapes import with_known_sizes
 from converter.passes.stream_layers import runs_backwards, with_main
@@ -96,17 +97,26 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     verify_states(lowered, after="clean-up", kept=_kept_on_purpose(lowered, options))
     _refuse_foreign_ops(lowered)
     _refuse_beyond_target(lowered, options.target)
-    metadata = {METADATA: encode_metadata(options, contract)}
+    padding = options.mask_padding if is_masked(program) else None
+    metadata = {METADATA: encode_metadata(options, contract, padding)}
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(prepared, paired),
         passes=tuple(one.name for one in (*accepting, *CANONICALIZE, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
-        notes=(*notes, *streaming_notes),
+        notes=(*notes, *streaming_notes, *_padding_notes(options, is_masked=padding is not None)),
         chunks=contract,
     )
     return Converted(model, prepared, report)
+
+
+def _padding_notes(options: ConvertOptions, *, is_masked: bool) -> tuple[str, ...]:
+    if options.mask_padding is None:
+        return ()
+    if not is_masked:
+        return ("no recurrence has a mask: mask_padding changes nothing",)
+    return ("masks count as padding on the right: rows with masked steps before unmasked ones would be wrong",)
 
 
 def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract | None, tuple[str, ...]]:

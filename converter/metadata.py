@@ -2,8 +2,8 @@
 
 ``format`` is the version of these keys; a reader that knows it may skip keys that it does not know. ``compiler``
 is the version of this package, ``target`` what the model was made for, and ``state`` where its state lives between
-invokes. ``chunks`` is what a model on chunks promises (`converter.chunks`); it is left out
-where each invoke is a whole sequence, or one step. Equal options give equal bytes.
+invokes. ``chunks`` is what a model on chunks promises (`converter.chunks`); it is left out where each invoke is a
+whole sequence, or one step. ``mask_padding`` is where masked steps must be. Equal options give equal bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 
 from converter import __version__
 from converter.chunks import ChunkContract
-from converter.options import ConvertOptions
+from converter.options import ConvertOptions, MaskPadding
 
 NAME = "tflite_rnn"
 """The name of the entry."""
@@ -20,8 +20,13 @@ NAME = "tflite_rnn"
 FORMAT = 1
 
 
-def encode_metadata(options: ConvertOptions, contract: ChunkContract | None) -> bytes:
-    """Return the entry of a model that was converted with ``options``, and keeps ``contract`` on chunks."""
+def encode_metadata(
+    options: ConvertOptions, contract: ChunkContract | None, padding: MaskPadding | None = None
+) -> bytes:
+    """Return the entry of a model that was converted with ``options``, and keeps ``contract`` on chunks.
+
+    ``padding`` is where its masked steps must be.
+    """
     entry: dict[str, object] = {
         "format": FORMAT,
         "compiler": __version__,
@@ -30,4 +35,6 @@ def encode_metadata(options: ConvertOptions, contract: ChunkContract | None) -> 
     }
     if contract is not None:
         entry["chunks"] = contract.to_dict()
+    if padding is not None:
+        entry["mask_padding"] = padding.value
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -34,6 +34,14 @@ class Lookahead(Enum):
     """Their outputs come later, and the last ones when the end of the sequence is flushed."""
 
 
+class MaskPadding(Enum):
+    """Where the masked steps of a row are, on the user's word."""
+
+    RIGHT = "right"
+    """Behind the unmasked ones, without gaps."""
+
+
+MASK_PADDINGS = tuple(padding.value for padding in MaskPadding)
 LOOKAHEADS = tuple(lookahead.value for lookahead in Lookahead)
 STATE_POLICIES = tuple(policy.value for policy in StatePolicy)
 DEFAULT_POLICY = StatePolicy.STATELESS
@@ -47,7 +55,7 @@ class ConvertOptions:
     makes one op of two fused recurrences that run over a sequence in both directions. ``rename`` holds new names
     of inputs and outputs, each after the old one. ``state`` is None if it was not given: then ``policy`` is
     stateless, but a file that keeps its state on purpose is refused. ``lookahead`` is None to refuse layers that
-    look ahead in a model that runs on chunks.
+    look ahead in a model that runs on chunks. ``mask_padding`` is None if masks may have gaps.
     """
 
     lowering: Lowering | None = None
@@ -56,6 +64,7 @@ class ConvertOptions:
     pair_directions: bool = True
     rename: tuple[tuple[str, str], ...] = ()
     lookahead: Lookahead | None = None
+    mask_padding: MaskPadding | None = None
 
     @property
     def policy(self) -> StatePolicy:
@@ -72,6 +81,7 @@ class ConvertOptions:
         pair_directions: bool = True,
         rename: Mapping[str, str] | None = None,
         lookahead: str | None = None,
+        mask_padding: str | None = None,
     ) -> ConvertOptions:
         """Return the options of these values. Raises OptionError for an invalid value."""
         for option, word, words in (
@@ -79,6 +89,7 @@ class ConvertOptions:
             ("state", state or DEFAULT_POLICY.value, STATE_POLICIES),
             ("target", target, TARGETS),
             ("lookahead", lookahead or Lookahead.DELAY.value, LOOKAHEADS),
+            ("mask_padding", mask_padding or MaskPadding.RIGHT.value, MASK_PADDINGS),
         ):
             if word not in words:
                 raise OptionError(f"{option}: expected one of {', '.join(words)}, got {word!r}")
@@ -96,7 +107,13 @@ class ConvertOptions:
                 f"lookahead: {lookahead!r} is for models that run on chunks; give state='streaming' or 'explicit' "
                 "(--state), too"
             )
-        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()), ahead)
+        padding = None if mask_padding is None else MaskPadding(mask_padding)
+        if padding is not None and policy not in {None, StatePolicy.STATELESS}:
+            raise OptionError(
+                f"mask_padding: {mask_padding!r} makes lengths of masks, for whole sequences; leave it out with "
+                f"state={state!r}"
+            )
+        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()), ahead, padding)
 
 
 def _are_renames(rename: object) -> bool:

@@ -142,9 +142,12 @@ def check(
             reports = {cut: compared(cases, ChunkRunner(workers, metadata, cut)) for cut in cuts}
             return _joined(reports, notes)
         _check_inputs(program.signature.inputs, names)
-        cases = _example_cases(program, seed) if inputs is None else inputs
+        is_padded = metadata is not None and metadata.mask_padding is not None
+        cases = _example_cases(program, seed, is_padded=is_padded) if inputs is None else inputs
         _check_arrays(cases, signature.inputs, metadata)
-        return replace(compared(cases), notes=notes)
+        broken = sorted(_with_gaps(cases, 0 if _is_time_major(program) else 1)) if is_padded else []
+        gaps = [f"{name} has zero steps before others: masks must be padding on the right" for name in broken]
+        return replace(compared(cases), notes=(*notes, *gaps))
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
@@ -310,10 +313,29 @@ def _check_arrays(
                 raise CheckError(f"inputs: {spec.name}: expected {spec.dtype} {expected}, got {seen}")
 
 
-def _example_cases(program: Program, seed: int) -> Sequence[Mapping[str, Array]]:
+def _with_gaps(cases: Sequence[Mapping[str, Array]], axis: int) -> set[str]:
+    """Return the names of inputs of which some row has a step of zeros before another step."""
+    found = set()
+    for case in cases:
+        for name, array in case.items():
+            if array.ndim < 2:
+                continue
+            steps = np.moveaxis(np.asarray(array) != 0, axis, 1)
+            steps = steps.reshape(*steps.shape[:2], -1)
+                array.shape[1 - axis], array.shape[axis], -1
+            )
+            has = steps.any(2)
+            if (has[:, 1:] & ~has[:, :-1]).any():
+                found.add(name)
+    return found
+
+
+def _example_cases(program: Program, seed: int, *, is_padded: bool) -> Sequence[Mapping[str, Array]]:
     rng = np.random.default_rng(seed)
     bounds = index_bounds(program)
-    return example_cases(_signature(program), rng, time_major=_is_time_major(program), bounds=bounds)
+    return example_cases(
+        _signature(program), rng, time_major=_is_time_major(program), bounds=bounds, is_padded=is_padded
+    )
 
 
 def _signature(program: Program) -> Signature:

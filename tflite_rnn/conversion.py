@@ -23,6 +23,7 @@ def convert(
     pair_directions: bool = True,
     rename: Mapping[str, str] | None = None,
     lookahead: str | None = None,
+    mask_padding: str | None = None,
     verify: bool = True,
     timeout: float = DEFAULT_TIMEOUT,
     memory_limit_mb: int = DEFAULT_MEMORY,
@@ -53,6 +54,9 @@ def convert(
         lookahead: with an explicit or a streaming state, ``"delay"`` lets layers look ahead, as convolutions with
             padding "same" do. Their outputs come later, and the last ones when the signature ``flush`` is run with
             the number of ``remaining`` steps. By default such layers are refused.
+        mask_padding: ``"right"`` is your word that masked steps are behind all others of a row: then masks are
+            lengths, beside which LSTMs fuse. Other masks give wrong results; `check` looks for them. By default masks
+            may have gaps, and masked recurrences are loops.
         verify: load the model in a worker process on the target's runtime, and run it once, on zeros and with open
             sizes as small as it takes; the report says what ran, or that no such runtime is installed.
         timeout: in seconds. TensorFlow reads model files in a separate process, which is ended if reading the file
@@ -77,6 +81,7 @@ def convert(
         pair_directions=pair_directions,
         rename=rename,
         lookahead=lookahead,
+        mask_padding=mask_padding,
     )
     if not isinstance(verify, bool):
         raise OptionError(f"verify: expected True or False, got {verify!r}")

@@ -40,9 +40,9 @@ def _made(metadata: ModelMetadata | str) -> str:
     if isinstance(metadata, str):
         return metadata
     chunks = "" if metadata.chunks is None else "\n" + "\n".join(metadata.chunks.lines())
-    return (
-        f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}, state {metadata.state}{chunks}"
-    )
+    padding = "" if metadata.mask_padding is None else f", masks are padding on the {metadata.mask_padding}"
+    made = f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}"
+    return f"{made}, state {metadata.state}{padding}{chunks}"
 
 
 def _kept(program: Program) -> Iterator[str]:

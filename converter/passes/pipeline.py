@@ -21,6 +21,7 @@ from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
+from converter.passes.masks_to_lengths import masks_to_lengths
 from converter.passes.persist_state import persist_state
 from converter.passes.raise_fused_ops import fused_ops_raised, raise_fused_ops
 from converter.passes.raise_loops import raise_loops
@@ -95,7 +96,9 @@ def accept(options: ConvertOptions) -> tuple[Pass, ...]:
 def prepare(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes that determine the signature and the lowering of each recurrence."""
     names = dict(options.rename)
+    masks = () if options.mask_padding is None else (Pass("masks-to-lengths", masks_to_lengths), DEAD_CODE)
     return (
+        *masks,
         *_state_passes(options),
         # After the states, which can be renamed, too.
         Pass("rename", lambda program: rename(program, names), lambda program: renamed(program, names)),

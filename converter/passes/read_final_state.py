@@ -26,14 +26,14 @@ def _last_outputs(graph: Graph) -> dict[Value, Value]:
     for op in graph.ops:
         if isinstance(op, Recurrence) and op.lowering is not Lowering.FUSED and op.output not in graph.outputs:
             readers = uses.readers(op.output)
-            if op.sequence_length is None and op.mask is None and all(_is_last(reader, op) for reader in readers):
+            if op.sequence_length is None and op.mask is None and all(is_last(reader, op) for reader in readers):
                 read = (reader.results[0] for reader in readers)
                 found |= {result: op.final_state[-1] for result in read if uses.is_read(result)}
     return found
 
 
-def _is_last(reader: Op, op: Recurrence) -> bool:
-    """Whether ``reader`` is ``output[-1]``, or ``output[:, -1]`` if the batch comes first."""
+def is_last(reader: Op, op: Recurrence) -> bool:
+    """Return whether ``reader`` is ``output[-1]``, or ``output[:, -1]`` if the batch comes first."""
     sliced = StridedSlice.match(reader)
     begin = None if sliced is None else integers(sliced.begin)
     if sliced is None or begin is None or not (sliced.is_plain and sliced.has_unit_strides):

@@ -12,7 +12,7 @@ from rich.markup import escape
 import tflite_rnn
 from converter.errors import OptionError
 from converter.files import check_writable, is_same_file, write_files
-from converter.options import AUTO, LOOKAHEADS, LOWERINGS, STATE_POLICIES
+from converter.options import AUTO, LOOKAHEADS, LOWERINGS, MASK_PADDINGS, STATE_POLICIES
 from converter.targets import TARGETS
 from tflite_rnn.cli.source import SourceFlags, source_options
 from tflite_rnn.cli.words import renames_of
@@ -69,6 +69,11 @@ from tflite_rnn.terminal import console
     type=click.Choice(LOOKAHEADS),
     help="With --state streaming or explicit: let layers look ahead, and give their outputs later.",
 )
+@click.option(
+    "--mask-padding",
+    type=click.Choice(MASK_PADDINGS),
+    help="Your word that masked steps are behind the others of a row: masks become lengths.",
+)
 @click.option("--no-verify", is_flag=True, help="Write the file without running it once on the target's runtime.")
 @click.option(
     "--report",
@@ -87,6 +92,7 @@ def convert_command(
     pair_directions: bool,
     rename: Mapping[str, str],
     lookahead: str | None,
+    mask_padding: str | None,
     no_verify: bool,
     report_file: Path | None,
 ) -> None:
@@ -114,6 +120,7 @@ def convert_command(
                 pair_directions=pair_directions,
                 rename=rename,
                 lookahead=lookahead,
+                mask_padding=mask_padding,
                 verify=not no_verify,
                 timeout=flags.timeout,
                 memory_limit_mb=flags.memory_limit,

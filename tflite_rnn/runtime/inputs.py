@@ -23,12 +23,14 @@ def example_inputs(
     time: int,
     time_major: bool,
     bounds: Mapping[str, int] = MappingProxyType({}),
+    is_padded: bool = False,
 ) -> dict[str, Array]:
     """Make one set of random inputs.
 
     Floats are standard normal; rank-1 integers are sequence lengths in [0, time], where a static time dimension
     of a sequence of rank 3 or more takes precedence over ``time``; other integers are 0 or 1; bool is random.
-    An input in ``bounds`` holds whole numbers from 0 to below its bound, whatever its type.
+    An input in ``bounds`` holds whole numbers from 0 to below its bound, whatever its type. If sequences are to be
+    padded (``is_padded``), each row has a random length, up to which no step is zero, and behind which all are.
 
     A dynamic dimension is filled by its place. If the two leading dimensions are dynamic, or the rank is 3 or
     more, they are (time, batch) if ``time_major``, else (batch, time). A dynamic leading dimension alone, at
@@ -39,10 +41,30 @@ def example_inputs(
     """
     sizes = (time, batch) if time_major else (batch, time)
     longest = _longest(signature, time, time_major=time_major)
-    return {
+    made = {
         spec.name: _random(spec, _filled(spec, batch, sizes), longest, rng, bounds.get(spec.name))
         for spec in signature.inputs
     }
+    return _padded(made, rng, 0 if time_major else 1) if is_padded else made
+
+
+def _padded(inputs: dict[str, Array], rng: np.random.Generator, axis: int) -> dict[str, Array]:
+    """Return ``inputs`` with zeros behind a random length of each row, and no zero before."""
+    shapes = {array.shape[:2] for array in inputs.values() if array.ndim >= 2}
+    lengths = {shape: rng.integers(0, shape[axis] + 1, shape[1 - axis]) for shape in sorted(shapes)}
+    padded = {}
+    for name, array in inputs.items():
+        if array.ndim < 2:
+            padded[name] = array
+            continue
+        steps = np.arange(array.shape[axis])
+        inside = steps[None, :] < lengths[array.shape[:2]][:, None]
+        inside = inside if axis else inside.T
+        filled = np.where(array == 0, np.ones((), array.dtype), array)
+        padded[name] = np.where(inside.reshape(inside.shape + (1,) * (array.ndim - 2)), filled, 0).astype(
+            array.dtype
+        )
+    return padded
 
 
 def example_cases(
@@ -52,6 +74,7 @@ def example_cases(
     time_major: bool = False,
     bounds: Mapping[str, int] = MappingProxyType({}),
     sizes: Sequence[tuple[int, int]] = SIZES,
+    is_padded: bool = False,
 ) -> tuple[dict[str, Array], ...]:
     """Make inputs for each (batch, time) of ``sizes``, less those whose shapes repeat the case before.
 
@@ -59,7 +82,9 @@ def example_cases(
     """
     cases: list[dict[str, Array]] = []
     for batch, time in sizes:
-        case = example_inputs(signature, rng, batch=batch, time=time, time_major=time_major, bounds=bounds)
+        case = example_inputs(
+            signature, rng, batch=batch, time=time, time_major=time_major, bounds=bounds, is_padded=is_padded
+        )
         if not cases or _shapes(case) != _shapes(cases[-1]):
             cases.append(case)
     return tuple(cases)

@@ -38,13 +38,15 @@ class ModelMetadata:
     """How a file was made: by which version of the compiler, for which target, with which state policy.
 
     ``state`` is ``"stateless"``, ``"explicit"`` or ``"streaming"``, see `tflite_rnn.convert`. ``chunks`` is what a
-    model promises that runs on chunks, None for others.
+    model promises that runs on chunks, None for others. ``mask_padding`` is ``"right"`` if masked steps must be
+    behind all others of a row.
     """
 
     compiler: str
     target: str
     state: str
     chunks: ChunkContract | None = None
+    mask_padding: str | None = None
 
 
 def read_metadata(model: bytes, *, source: str = "the model") -> ModelMetadata | None:
@@ -76,7 +78,10 @@ def _parsed(entry: bytes, source: str) -> ModelMetadata:
         raise ValueError(f"format: expected {FORMAT}, got {version!r:.40}")
     compiler, target, state = (_word(read, key) for key in ("compiler", "target", "state"))
     chunks = None if read.get("chunks") is None else ChunkContract.from_dict(read["chunks"])
-    found = ModelMetadata(compiler, target, state, chunks)
+    padding = read.get("mask_padding")
+    if padding not in {None, "right"}:
+        raise ValueError(f"mask_padding: expected 'right', got {padding!r:.40}")
+    found = ModelMetadata(compiler, target, state, chunks, padding)
     if found.state not in STATE_POLICIES:
         raise ValueError(f"state: expected one of {', '.join(STATE_POLICIES)}, got {found.state!r:.40}")
     return found
