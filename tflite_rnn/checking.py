@@ -322,8 +322,6 @@ def _with_gaps(cases: Sequence[Mapping[str, Array]], axis: int) -> set[str]:
                 continue
             steps = np.moveaxis(np.asarray(array) != 0, axis, 1)
             steps = steps.reshape(*steps.shape[:2], -1)
-                array.shape[1 - axis], array.shape[axis], -1
-            )
             has = steps.any(2)
             if (has[:, 1:] & ~has[:, :-1]).any():
                 found.add(name)

@@ -55,8 +55,8 @@ def convert(
             padding "same" do. Their outputs come later, and the last ones when the signature ``flush`` is run with
             the number of ``remaining`` steps. By default such layers are refused.
         mask_padding: ``"right"`` is your word that masked steps are behind all others of a row: then masks are
-            lengths, beside which LSTMs fuse. Other masks give wrong results; `check` looks for them. By default masks
-            may have gaps, and masked recurrences are loops.
+            lengths, beside which LSTMs fuse. Other masks give wrong results; `check` looks for them. By default
+            masks may have gaps, and masked recurrences are loops.
         verify: load the model in a worker process on the target's runtime, and run it once, on zeros and with open
             sizes as small as it takes; the report says what ran, or that no such runtime is installed.
         timeout: in seconds. TensorFlow reads model files in a separate process, which is ended if reading the file
