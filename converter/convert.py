@@ -24,12 +24,13 @@ from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.masks_to_lengths import is_masked
-from converter.passes.pipeline import CANONICALIZE, accept, clean_up, pairing, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, accept, bound_loops, clean_up, pairing, prepare, run_passes
 from converter.passes.refine_shapes import with_known_sizes
 from converter.passes.stream_layers import runs_backwards, with_main
 from converter.raising.fused_notes import fused_notes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
+from converter.sources import AnySource, as_source
 from converter.targets import LIMITS, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
@@ -56,7 +57,13 @@ def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Conver
 
     Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
-    return compile_opened(open_source(source), options)
+    typed = as_source(source)
+    return compile_opened(open_source(typed), with_steps_of(typed, options))
+
+
+def with_steps_of(source: AnySource, options: ConvertOptions) -> ConvertOptions:
+    """Return ``options`` with the bounds that a source has for the steps of its loops."""
+    return replace(options, max_steps=tuple((source.max_steps or {}).items()))
 
 
 def compile_opened(source: Source, options: ConvertOptions = DEFAULTS) -> Converted:
@@ -85,7 +92,8 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     program = verify(program, after="import")
     notes = fused_notes(program, options.policy)
     accepting = accept(options)
-    program = run_passes(program, (*accepting, *CANONICALIZE))
+    canonical = (*CANONICALIZE, *bound_loops(options))
+    program = run_passes(program, (*accepting, *canonical))
     contract, streaming_notes = _contract(program, options)
     preparation = prepare(options)
     prepared = run_passes(program, preparation)
@@ -102,7 +110,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     report = Report(
         lowerings=_records(prepared, paired),
-        passes=tuple(one.name for one in (*accepting, *CANONICALIZE, *preparation, *joining, *finish)),
+        passes=tuple(one.name for one in (*accepting, *canonical, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
         notes=(*notes, *streaming_notes, *_padding_notes(options, is_masked=padding is not None)),

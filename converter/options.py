@@ -56,6 +56,7 @@ class ConvertOptions:
     of inputs and outputs, each after the old one. ``state`` is None if it was not given: then ``policy`` is
     stateless, but a file that keeps its state on purpose is refused. ``lookahead`` is None to refuse layers that
     look ahead in a model that runs on chunks. ``mask_padding`` is None if masks may have gaps.
+    ``max_steps`` bounds the steps of loops by their names.
     """
 
     lowering: Lowering | None = None
@@ -65,6 +66,7 @@ class ConvertOptions:
     rename: tuple[tuple[str, str], ...] = ()
     lookahead: Lookahead | None = None
     mask_padding: MaskPadding | None = None
+    max_steps: tuple[tuple[str, int], ...] = ()
 
     @property
     def policy(self) -> StatePolicy:
@@ -113,7 +115,8 @@ class ConvertOptions:
                 f"mask_padding: {mask_padding!r} makes lengths of masks, for whole sequences; leave it out with "
                 f"state={state!r}"
             )
-        return cls(form, policy, Target(target), pair_directions, tuple((rename or {}).items()), ahead, padding)
+        new_names = tuple((rename or {}).items())
+        return cls(form, policy, Target(target), pair_directions, new_names, ahead, padding)
 
 
 def _are_renames(rename: object) -> bool:

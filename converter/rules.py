@@ -72,6 +72,14 @@ class Rule(str, Enum):
         "Write the loop in that form, or use dynamic_rnn. If the batch and time dimensions of the inputs are "
         "fixed, TFLiteConverter can lower the lists itself, whatever the loop does: see input_shapes.",
     )
+    LOOP_STEPS = (
+        "loop-steps",
+        "nothing bounds the steps of a loop that collects tensors",
+        "What a loop collects goes into a buffer that is made before its first step, so there must be a greatest "
+        "number of steps: a comparison of its counter in the condition, maximum_iterations, or the user's word.",
+        "Bound the steps: --max-steps NAME=N, max_steps={'NAME': N} of the source, or maximum_iterations in the "
+        "loop. After N steps the loop ends as with maximum_iterations=N.",
+    )
     BUILTIN_OPS_ONLY = (
         "builtin-ops-only",
         "an op of the model has no TFLite builtin",

@@ -28,7 +28,8 @@ class SavedModel:
 
     ``signature_key`` names one of its signatures: by default ``serving_default``, or the only one.
     ``input_shapes`` fixes unknown dimensions of inputs, with None for those that stay unknown:
-    ``{"x": (1, None, 80)}``. Loading a SavedModel runs parts of it: with ``safe_mode`` one that would do more than
+    ``{"x": (1, None, 80)}``. ``max_steps`` bounds the steps of loops that nothing else bounds: ``{"while": 50}``.
+    Loading a SavedModel runs parts of it: with ``safe_mode`` one that would do more than
     compute is refused instead. Raises OptionError if an option has another form.
     """
 
@@ -37,12 +38,14 @@ class SavedModel:
     signature_key: str | None = None
     safe_mode: bool = True
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         _check_path(self, self.path)
         _check(self, "signature_key", self.signature_key, str | None, "the name of a signature")
         _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +55,8 @@ class FrozenGraph:
     ``inputs`` and ``outputs`` name the nodes that become inputs and outputs of the file: by default the
     placeholders that the outputs need, and the only node without readers. ``constants`` gives numbers to
     placeholders that are not to be inputs: ``{"keep_prob": 1.0}``. With ``safe_mode`` a graph that does more than
-    compute is refused. ``input_shapes`` as for `SavedModel`. Raises OptionError if an option has another form.
+    compute is refused. ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if an option has
+    another form.
     """
 
     path: StrPath
@@ -62,6 +66,7 @@ class FrozenGraph:
     constants: Mapping[str, Any] | None = None
     safe_mode: bool = True
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         _check_path(self, self.path)
@@ -70,6 +75,7 @@ class FrozenGraph:
         _check_keys(self, "constants", self.constants, '{"keep_prob": 1.0}')
         _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +85,7 @@ class KerasFile:
     ``custom_objects`` gives the classes and functions that the file names, as for Keras' ``load_model``; they are
     trusted. With ``safe_mode`` a file that brings its own code (Lambda layers), names what may do more than
     compute, or refers to other files is refused.
-    ``input_shapes`` as for `SavedModel`. Raises OptionError if an option has another form.
+    ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if an option has another form.
     """
 
     path: StrPath
@@ -87,59 +93,67 @@ class KerasFile:
     custom_objects: Mapping[str, Any] | None = None
     safe_mode: bool = True
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         _check_path(self, self.path)
         _check_keys(self, "custom_objects", self.custom_objects, '{"MyLayer": MyLayer}')
         _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TfliteModel:
     """A ``.tflite`` with loops, as a path or bytes.
 
-    ``input_shapes`` as for `SavedModel`; sizes that were fixed when the file was made cannot be changed. Raises
-    OptionError if an option has another form.
+    ``input_shapes`` and ``max_steps`` as for `SavedModel`; sizes that were fixed when the file was made cannot be
+    changed. Raises OptionError if an option has another form.
     """
 
     model: StrPath | bytes
     _: KW_ONLY
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         _check(self, "model", self.model, bytes | str | os.PathLike, "the path or the bytes of a .tflite")
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KerasModel:
     """A live model of Keras 3 or tf_keras, at inference.
 
-    ``input_shapes`` as for `SavedModel`. Raises OptionError if it is not a model, or an option has another form.
+    ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if it is not a model, or an option
+    has another form.
     """
 
     model: Any
     _: KW_ONLY
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if not _is_keras_model(self.model):
             _refuse(self, "model", self.model, "a model of Keras 3 or tf_keras")
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
     """A ``tf.function`` with an input signature, or a concrete function.
 
-    ``input_shapes`` as for `SavedModel`. Raises OptionError if it is not a function, or an option has another
-    form.
+    ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if it is not a function, or an
+    option has another form.
     """
 
     function: Any
     _: KW_ONLY
     input_shapes: InputShapes | None = None
+    max_steps: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -147,6 +161,7 @@ class Function:
                 self, "function", self.function, "a tf.function with an input_signature, or a concrete function"
             )
         _check_shapes(self, self.input_shapes)
+        _check_steps(self, self.max_steps)
 
 
 AnySource: TypeAlias = SavedModel | FrozenGraph | KerasFile | TfliteModel | KerasModel | Function
@@ -214,6 +229,14 @@ def _check_keys(source: object, option: str, entries: object, example: str) -> N
 
 def _are_names(names: Any) -> bool:
     return all(isinstance(name, str) and name for name in names)
+
+
+def _check_steps(source: object, max_steps: object) -> None:
+    pairs = [] if max_steps is None else list(max_steps.items()) if isinstance(max_steps, Mapping) else [(None, 0)]
+    for name, count in pairs:
+        is_count = isinstance(count, int) and not isinstance(count, bool) and 1 <= count < 1 << 31
+        if not isinstance(name, str) or not is_count:
+            _refuse(source, "max_steps", max_steps, 'numbers of steps by loops, such as {"while": 50}')
 
 
 def _check_shapes(source: object, shapes: InputShapes | None) -> None:

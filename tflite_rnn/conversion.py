@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from converter.convert import Converted, compile_opened, compile_source
+from converter.convert import Converted, compile_opened, compile_source, with_steps_of
 from converter.errors import OptionError
 from converter.options import AUTO, ConvertOptions
 from converter.sources import as_source
@@ -91,6 +91,7 @@ def convert(
 
 def _compiled(given: Any, options: ConvertOptions, limits: Limits) -> Converted:
     source = as_source(given)
+    options = with_steps_of(source, options)
     if isinstance(source, FileSource) and can_isolate(source):
         with isolated(source, limits) as opened:
             return compile_opened(opened, options)

@@ -21,6 +21,7 @@ from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.fuse_bidirectional import fuse_bidirectional
 from converter.passes.keep_axes import keep_axes
+from converter.passes.lower_lists import lower_lists
 from converter.passes.masks_to_lengths import masks_to_lengths
 from converter.passes.persist_state import persist_state
 from converter.passes.raise_fused_ops import fused_ops_raised, raise_fused_ops
@@ -78,6 +79,14 @@ CANONICALIZE = (
     REFINE_SHAPES,  # after RESOLVE_STATE, which recognises zeros by how their shapes are computed
     DEAD_CODE,  # after RESOLVE_STATE: the ops that computed a zero state are unused
 )
+
+
+def bound_loops(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that lower the lists of loops that are no scans."""
+    steps, is_dynamic = dict(options.max_steps), LIMITS[options.target].dynamic
+    lowered = Pass("lower-lists", lambda program: lower_lists(program, steps, is_dynamic=is_dynamic))
+    return (lowered, DEAD_CODE)
+
 
 VARIABLE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {
     StatePolicy.STATELESS: (Pass("forget-variables", forget_variables),),

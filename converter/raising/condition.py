@@ -19,10 +19,13 @@ class Limits:
     ops: tuple[TfliteOp, ...]
 
 
-def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names) -> Limits | None:
+def limits_of(
+    loop: Loop, counters: Set[int], invariants: Set[int], names: Names, *, partial: bool = False
+) -> Limits | None:
     """Return the limits of a loop that runs while each of its counters is below a limit.
 
-    Returns None if the loop has any other condition, or if a limit changes from step to step.
+    Returns None if the loop has any other condition, or if a limit changes from step to step. With ``partial``,
+    other conditions may end the loop earlier.
     """
     producers = loop.condition.producers()
     compared = list(_comparisons(loop.condition.outputs[0], producers))
@@ -30,12 +33,11 @@ def limits_of(loop: Loop, counters: Set[int], invariants: Set[int], names: Names
     outside = _Outside(loop, invariants, place, producers, names)
     limits: list[Value] = []
     for pair in compared:
-        if pair is None or place.get(pair[0]) not in counters:
+        limit = None if pair is None or place.get(pair[0]) not in counters else outside.value(pair[1])
+        if limit is not None and limit.type.shape in _SCALARS:
+            limits.append(limit)
+        elif not partial:
             return None
-        limit = outside.value(pair[1])
-        if limit is None or limit.type.shape not in _SCALARS:
-            return None
-        limits.append(limit)
     return Limits(tuple(dict.fromkeys(limits)), tuple(outside.ops))
 
 

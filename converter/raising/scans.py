@@ -79,7 +79,7 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
     limits = limits_of(loop, plan.counters, plan.invariants, names)
     if limits is None or not limits.values:
         return None
-    name = names.fresh(_name(loop))
+    name = names.fresh(loop_name(loop))
     emitter = Emitter(name, names)
     emitter.ops += limits.ops
     sequences = {_key(read): _sequence(read, emitter) for read in plan.reads}
@@ -95,7 +95,7 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
     return _build(plan, trips, sequences, name, emitter)
 
 
-def _name(loop: Loop) -> str:
+def loop_name(loop: Loop) -> str:
     """Return the name of the layer that the loop belongs to."""
     path = re.sub(r"(/LoopCond)?_body$", "", loop.body.name)
     return re.sub(r"/while(_\d+)?$", "", path) or "while"

@@ -67,12 +67,14 @@ from tflite_rnn.terminal import console
 @click.option(
     "--lookahead",
     type=click.Choice(LOOKAHEADS),
-    help="With --state streaming or explicit: let layers look ahead, and give their outputs later.",
+    metavar="delay",
+    help="With a kept state: layers may look ahead.",
 )
 @click.option(
     "--mask-padding",
     type=click.Choice(MASK_PADDINGS),
-    help="Your word that masked steps are behind the others of a row: masks become lengths.",
+    metavar="right",
+    help="Masked steps come last in each row.",
 )
 @click.option("--no-verify", is_flag=True, help="Write the file without running it once on the target's runtime.")
 @click.option(

@@ -5,22 +5,24 @@ from __future__ import annotations
 import importlib
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from converter.errors import OptionError
 from converter.files import check_readable
 from converter.importers.source import FROZEN_GRAPH, KERAS, SAVED_MODEL, TFLITE, format_of
-from converter.sources import AnySource, FrozenGraph, KerasFile, SavedModel, TfliteModel
-from tflite_rnn.cli.words import constants_of, names_of, objects_of, shapes_of
+from converter.sources import FrozenGraph, KerasFile, SavedModel, TfliteModel
+from tflite_rnn.cli.words import constants_of, names_of, objects_of, shapes_of, steps_of
 from tflite_rnn.console import import_tensorflow
 from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 
 T = TypeVar("T")
+
+FileSource: TypeAlias = SavedModel | KerasFile | FrozenGraph | TfliteModel
 
 AUTO = "auto"
 FORMATS = (AUTO, SAVED_MODEL, KERAS, FROZEN_GRAPH, TFLITE)
@@ -43,12 +45,13 @@ class SourceFlags:
     input_shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     custom_objects: Mapping[str, str] = field(default_factory=dict)
+    max_steps: Mapping[str, int] = field(default_factory=dict)
     unsafe: bool = False
     timeout: float = DEFAULT_TIMEOUT
     memory_limit: int = DEFAULT_MEMORY
     node_flag: str = "--inputs"
 
-    def source_at(self, path: Path) -> AnySource:
+    def source_at(self, path: Path) -> FileSource:
         """Return the source at ``path``, which must exist.
 
         Raises SourceError if the path is not a model; OptionError for options of another kind of source, or a
@@ -57,6 +60,9 @@ class SourceFlags:
         check_readable(path)
         kind = format_of(path) if self.source_format == AUTO else self.source_format
         self._check_kind(kind, path)
+        return replace(self._source_of(kind, path), max_steps=self.max_steps or None)
+
+    def _source_of(self, kind: str, path: Path) -> FileSource:
         shapes = self.input_shapes or None
         if kind == TFLITE:
             return TfliteModel(path, input_shapes=shapes)
@@ -165,6 +171,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         callback=objects_of,
         help="A class or function that a Keras file names; repeatable.",
+    ),
+    click.option(
+        "--max-steps",
+        metavar="NAME=N",
+        multiple=True,
+        callback=steps_of,
+        help="The most steps of a loop; repeatable.",
     ),
     click.option("--unsafe", is_flag=True, help="Run what a file brings with it: Lambda layers, ops on files."),
     click.option(

@@ -41,6 +41,17 @@ def constants_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) 
     return constants
 
 
+def steps_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    """Read each ``loop=steps``."""
+    steps: dict[str, int] = {}
+    for text in texts:
+        name, _equals, number = text.rpartition("=")
+        if not name.strip() or not number.strip().isdecimal() or not 1 <= int(number) < 1 << 31:
+            raise click.BadParameter(f"expected NAME=N with N from 1 on, got {text!r}")
+        steps[name.strip()] = int(number)
+    return steps
+
+
 def renames_of(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """Read each ``old=new``."""
     pairs = [text.partition("=") for text in texts]

@@ -1,0 +1,143 @@
+"""Loops that stop early collect into a buffer, bounded by themselves or on the user's word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from converter.convert import Converted, compile_source
+from converter.errors import ConversionError, OptionError
+from converter.options import ConvertOptions
+from converter.sources import Function
+from tests.runtimes import INSTALLED, QUICK
+from tflite_rnn import nn
+from tflite_rnn.runtime import WorkerPool, compare
+
+
+def decoder(batch: int | None, limit: int | None) -> Any:
+    """Decode greedily until every row has given token 2, at most ``limit`` steps."""
+    rng = np.random.default_rng(3)
+    table, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 3), (7, 5)))
+    step = rng.standard_normal((7, 4)).astype(np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([batch, 4], name="state")])
+    def decode(state: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.shape(state)[0] if batch is None else batch
+        tokens = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[batch])
+
+        def goes_on(t: tf.Tensor, h: tf.Tensor, token: tf.Tensor, done: tf.Tensor, _: Any) -> tf.Tensor:
+            unfinished = tf.logical_not(tf.reduce_all(done))
+            return unfinished if limit is None else tf.logical_and(t < limit, unfinished)
+
+        def body(t: tf.Tensor, h: tf.Tensor, token: tf.Tensor, done: tf.Tensor, out: Any) -> tuple[Any, ...]:
+            seen = tf.concat([tf.gather(table, token), h], 1)
+            h = tf.tanh(seen @ step)
+            token = tf.cast(tf.argmax(tf.concat([tf.gather(table, token), h], 1) @ kernel, 1), tf.int32)
+            return t + 1, h, token, tf.logical_or(done, token == 2), out.write(t, token)
+
+        start = (0, state, tf.zeros([rows], tf.int32), tf.zeros([rows], tf.bool), tokens)
+        t, h, _, _, tokens = tf.while_loop(goes_on, body, start)
+        return {"tokens": tokens.stack(), "h": h, "steps": t}
+
+    return decode
+
+
+def raw(lengths_of: int = 2) -> Any:
+    """TensorFlow's documentation of raw_rnn: a loop_fn that reads its inputs until each row has ended."""
+    cell = nn.BasicLSTMCell(4)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, 2, 3], name="x"), tf.TensorSpec([lengths_of], tf.int32, name="n")]
+    )
+    def run(x: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = tf.TensorArray(tf.float32, size=tf.shape(x)[0], element_shape=[2, 3]).unstack(x)
+
+        def loop_fn(time: tf.Tensor, output: Any, state: Any, loop_state: Any) -> tuple[Any, ...]:
+            following = cell.zero_state(2, tf.float32) if output is None else state
+            finished = time >= n
+            read = tf.cond(tf.reduce_all(finished), lambda: tf.zeros([2, 3]), lambda: inputs.read(time))
+            return finished, read, following, output, None
+
+        outputs, state, _ = nn.raw_rnn(cell, loop_fn)
+        return {"y": outputs.stack(), "c": state[0]}
+
+    return run
+
+
+def reference(function: Any) -> Any:
+    return lambda inputs: {
+        name: y.numpy() for name, y in function(**{k: tf.constant(v) for k, v in inputs.items()}).items()
+    }
+
+
+def states(*shapes: tuple[int, float]) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [{"state": (rng.standard_normal((batch, 4)) * scale).astype(np.float32)} for batch, scale in shapes]
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+def test_a_greedy_decoder_returns_what_it_decoded(batch: int | None, pool: WorkerPool) -> None:
+    function = decoder(batch, limit=9)
+    converted = compile_source(function)
+    cases = states((3, 1.0), (3, 4.0), (3, 0.1)) if batch else states((3, 1.0), (1, 4.0), (6, 0.1), (1, 2.0))
+    report = compare(converted.model, reference(function), cases, pool=pool, runtimes=INSTALLED)
+    assert report.ok, str(report)
+
+
+def bounded(function: Any, **steps: int) -> Converted:
+    return compile_source(Function(function, max_steps=steps))
+
+
+def test_without_a_bound_one_refusal_names_the_loop_and_the_option() -> None:
+    with pytest.raises(ConversionError, match=r"--max-steps while=N, or max_steps=\{'while': N\}") as refused:
+        compile_source(decoder(None, limit=None))
+    assert [str(one.rule) for one in refused.value.rejections] == ["loop-steps"]
+
+
+def test_at_the_bound_a_loop_ends_as_with_maximum_iterations(pool: WorkerPool) -> None:
+    converted = bounded(decoder(None, limit=None), **{"while": 4})
+    cases = states((3, 1.0), (2, 4.0), (4, 0.1))
+    report = compare(converted.model, reference(decoder(None, limit=4)), cases, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+def test_a_bound_for_a_loop_that_is_not_there_is_refused() -> None:
+    with pytest.raises(OptionError, match="no loop is called decoder; the loops are while"):
+        bounded(decoder(None, limit=9), decoder=4)
+
+
+@pytest.mark.parametrize("steps", [{"while": 0}, {"while": "4"}, {"while": True}, ["while"], {1: 4}])
+def test_a_bound_is_a_number_of_steps(steps: Any) -> None:
+    with pytest.raises(OptionError, match="max_steps"):
+        Function(decoder(None, limit=9), max_steps=steps)
+
+
+def test_raw_rnn_reads_its_inputs_until_each_row_has_ended(pool: WorkerPool) -> None:
+    function = raw()
+    converted = bounded(function, rnn=8)
+    rng = np.random.default_rng(1)
+    cases = [
+        {"x": rng.standard_normal((time, 2, 3)).astype(np.float32), "n": np.array(lengths, np.int32)}
+        for time, lengths in ((5, [3, 5]), (4, [0, 2]), (6, [6, 6]), (6, [1, 4]))
+    ]
+    report = compare(converted.model, reference(function), cases, pool=pool, runtimes=INSTALLED)
+    assert report.ok, str(report)
+
+
+def test_on_a_target_of_fixed_sizes_the_buffer_and_its_count_are_returned(pool: WorkerPool) -> None:
+    function = decoder(2, limit=9)
+    converted = compile_source(function, ConvertOptions.parse(target="litert-compiled"))
+    assert set(converted.program.signature.outputs) == {"h", "steps", "tokens", "tokens_count"}
+    (case,) = states((2, 1.0))
+    expected = reference(function)(case)
+    for runtime in QUICK:
+        with pool.open(runtime, converted.model) as running:
+            found = running.run(case)
+        count = int(found["tokens_count"])
+        assert found["tokens"].shape == (9, 2)
+        assert count == len(expected["tokens"])
+        np.testing.assert_array_equal(found["tokens"][:count], expected["tokens"])
+        assert not found["tokens"][count:].any()
