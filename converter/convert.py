@@ -16,7 +16,19 @@ from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
 from converter.importers.source import Source
-from converter.ir import Bidirectional, Graph, Program, Recurrence, Recurrent, Scan, TfliteOp, Value, verify
+from converter.ir import (
+    Bidirectional,
+    Graph,
+    Program,
+    Recurrence,
+    Recurrent,
+    Scan,
+    TfliteOp,
+    Trait,
+    Value,
+    has,
+    verify,
+)
 from converter.ir.verify import verify_states
 from converter.lowering import lower
 from converter.metadata import NAME as METADATA
@@ -108,12 +120,13 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     padding = options.mask_padding if is_masked(program) else None
     metadata = {METADATA: encode_metadata(options, contract, padding)}
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
+    padding_notes = _padding_notes(options, is_masked=padding is not None)
     report = Report(
         lowerings=_records(prepared, paired),
         passes=tuple(one.name for one in (*accepting, *canonical, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
-        notes=(*notes, *streaming_notes, *_padding_notes(options, is_masked=padding is not None)),
+        notes=(*notes, *streaming_notes, *padding_notes, *_random_notes(lowered)),
         chunks=contract,
     )
     return Converted(model, prepared, report)
@@ -125,6 +138,13 @@ def _padding_notes(options: ConvertOptions, *, is_masked: bool) -> tuple[str, ..
     if not is_masked:
         return ("no recurrence has a mask: mask_padding changes nothing",)
     return ("masks count as padding on the right: rows with masked steps before unmasked ones would be wrong",)
+
+
+def _random_notes(program: Program) -> tuple[str, ...]:
+    kinds = sorted({op.kind for op in program.ops() if isinstance(op, TfliteOp) and has(op, Trait.RANDOM)})
+    if not kinds:
+        return ()
+    return (f"results differ from run to run: the model has {', '.join(kinds)}, as dropout that is left on does",)
 
 
 def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract | None, tuple[str, ...]]:

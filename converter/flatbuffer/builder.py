@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import flatbuffers
@@ -19,7 +20,7 @@ from converter.flatbuffer.schema import (
     SCHEMA_VERSION,
     schema,
 )
-from converter.ir import Graph, Program, Signature, TfliteOp, Value
+from converter.ir import Graph, Names, Program, Signature, TfliteOp, Value
 
 
 def build_model(program: Program, *, metadata: Mapping[str, bytes] | None = None) -> bytes:
@@ -32,8 +33,10 @@ def build_model(program: Program, *, metadata: Mapping[str, bytes] | None = None
     model.version = SCHEMA_VERSION
     model.description = program.description
     numberings = [{value: index for index, value in enumerate(graph.values())} for graph in program.graphs]
+    names = Names()  # viewers find graphs by their names
     model.subgraphs = [
-        _subgraph(graph, numbering, tables) for graph, numbering in zip(program.graphs, numberings, strict=True)
+        _subgraph(replace(graph, name=names.fresh(graph.name)), numbering, tables)
+        for graph, numbering in zip(program.graphs, numberings, strict=True)
     ]
     model.signatureDefs = [
         _signature(signature, program.graphs[signature.graph], numberings[signature.graph])

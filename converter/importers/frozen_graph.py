@@ -23,6 +23,8 @@ _SHOWN = 12
 """The most nodes that a message names: the last ones, near the outputs of the graph."""
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
+_WITH_DEFAULT = "PlaceholderWithDefault"
+
 _NO_OUTPUTS = frozenset({"Assert", "Const", "NoOp", *_PLACEHOLDERS})
 
 
@@ -213,7 +215,7 @@ def _check_shapes(path: Path, names: Iterable[str], nodes: Mapping[str, Any], sh
 def _constant(path: Path, node: Any, number: Any) -> Array:
     import tensorflow as tf
 
-    if "dtype" not in node.attr or node.op not in _PLACEHOLDERS:
+    if "dtype" not in node.attr or node.op not in {*_PLACEHOLDERS, _WITH_DEFAULT}:
         raise SourceError(f"{path}: cannot make {node.name} a constant: expected a placeholder, got {node.op}")
     dtype = tf.dtypes.as_dtype(node.attr["dtype"].type).as_numpy_dtype
     try:
@@ -230,6 +232,7 @@ def _make_constant(node: Any, number: Array) -> None:
     dtype = node.attr["dtype"].type
     node.op = "Const"
     node.ClearField("attr")
+    node.ClearField("input")
     node.attr["dtype"].type = dtype
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(number))
 

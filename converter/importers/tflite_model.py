@@ -35,7 +35,9 @@ from converter.ir import (
     TensorType,
     TfliteOp,
     Value,
+    rewire,
     verify,
+    with_results,
 )
 from converter.rules import Rule
 
@@ -98,7 +100,21 @@ def _import_graph(graph: Graph, source: str) -> Graph:
             ops += _marked_op(op, source, names)
         else:
             ops.append(op)
-    return replace(graph, ops=tuple(ops))
+    return _with_layer_names(replace(graph, ops=tuple(ops)), names)
+
+
+def _with_layer_names(graph: Graph, names: Names) -> Graph:
+    """Return ``graph`` with results of recurrences called by their layers, not by TFLiteConverter's op."""
+    other: dict[Value, Value] = {}
+    for op in graph.ops:
+        if not isinstance(op, Recurrence):
+            continue
+        states = {f"state_{number}": value for number, value in enumerate(op.final_state)}
+        for part, value in {"outputs": op.output, **states}.items():
+            if value.name.startswith("tfl.custom"):
+                other[value] = replace(value, name=names.fresh(f"{op.name}/{part}"))
+    ops = tuple(with_results(rewire(op, other), other) for op in graph.ops)
+    return replace(graph, ops=ops, outputs=tuple(other.get(value, value) for value in graph.outputs))
 
 
 def _marked_op(op: TfliteOp, source: str, names: Names) -> Iterator[Op]:

@@ -42,6 +42,9 @@ from converter.passes.stream_layers import stream_layers, with_main
 from converter.passes.variable_states import without_reset, without_variables
 from converter.rules import Rule
 
+INITIALIZE = "initialize"
+"""The name of the graph that CALL_ONCE runs."""
+
 _REVERSALS = frozenset({"REVERSE_SEQUENCE", "REVERSE_V2"})
 
 
@@ -78,8 +81,10 @@ def persist_state(program: Program, *, ends: bool = False, signatures: bool = Tr
         graphs[-1] = _keeping(streamed.flush, streamed.flush_states, streamed.flush_states, started, reset)
         ending = (streamed.flush_signature(reset - 1),)
     signature, *rest = program.signatures or (program.signature,)
-    made = (signature, *ending, Signature(RESET, (), (), reset), *rest)
-    return replace(program, graphs=(*graphs, _reset_graph(kept, started)), signatures=made)
+    made = (signature, *ending, Signature(RESET, (), (), reset + 1), *rest)
+    # Two graphs alike: what CALL_ONCE has run is released, and could not be run as a signature on all runtimes.
+    cleared = (_reset_graph(INITIALIZE, kept, started), _reset_graph(RESET, kept, started))
+    return replace(program, graphs=(*graphs, *cleared), signatures=made)
 
 
 def _keeping(
@@ -182,14 +187,14 @@ def _read(state: OpenState, handle: Value, started: Value | None, emitter: Emitt
     emitter.select(has_started, kept, emitter.weights("learned", _start(state)), state.initial)
 
 
-def _reset_graph(kept: Sequence[OpenState], started: str | None) -> Graph:
-    emitter = Emitter(RESET, Names())
+def _reset_graph(name: str, kept: Sequence[OpenState], started: str | None) -> Graph:
+    emitter = Emitter(name, Names())
     for state in kept:
         start = np.zeros_like(_start(state)) if _is_learned(state) else _start(state)
         _assign(_handle(state.name, emitter), emitter.constant(state.name, start), emitter)
     if started is not None:
         _assign(_handle(started, emitter), emitter.weights("zero", np.zeros((1, 1), np.float32)), emitter)
-    return Graph(RESET, (), (), tuple(emitter.ops))
+    return Graph(name, (), (), tuple(emitter.ops))
 
 
 def _start(state: OpenState) -> Array:

@@ -121,7 +121,11 @@ def _open_shapes(graph: Graph, limits: Limits) -> Iterator[Breach]:
 
 
 GRAPH_RULES: tuple[TargetRule[Graph], ...] = (
-    TargetRule(Rule.TARGET_STATIC_SHAPES, _open_shapes, "fix the batch and time dimensions of the inputs"),
+    TargetRule(
+        Rule.TARGET_STATIC_SHAPES,
+        _open_shapes,
+        "fix the batch and time dimensions of the inputs: input_shapes={'x': (1, 20, 3)}, --input-shapes x:1,20,3",
+    ),
 )
 
 

@@ -11,7 +11,9 @@ import tensorflow as tf
 from keras import layers
 
 from converter.convert import Converted, compile_source
-from converter.errors import OptionError
+from converter.errors import ConversionError, OptionError
+from converter.flatbuffer import read_model
+from converter.ir import as_tflite, attributes
 from converter.options import ConvertOptions
 from tests.runtimes import QUICK
 from tflite_rnn import check, nn
@@ -187,3 +189,58 @@ def test_a_seed_counts_from_zero(pool: WorkerPool) -> None:
     model = sequential((3, 5), layers.LSTM(2))
     with pytest.raises(OptionError, match="seed: expected an integer from 0 on, got -1"):
         check(compile_source(model), model, seed=-1, runtimes=QUICK, pool=pool)
+
+
+# states and names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_unrolled_layers_in_both_directions_mask_as_keras_does(layer: Any, pool: WorkerPool) -> None:
+    """Keras masks the reversed outputs with the mask in its own order."""
+    inner = layer(4, return_sequences=True, unroll=True)
+    model = sequential((6,), layers.Embedding(9, 3, mask_zero=True), layers.Bidirectional(inner), dtype="int32")
+    converted = compile_source(model)
+    (name,), (output,) = converted.program.signature.inputs, converted.program.signature.outputs
+    rows = np.array([[1, 2, 3, 4, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]], np.int32)
+    report = check(
+        converted,
+        lambda inputs: {output: model.predict(inputs[name], verbose=0)},
+        inputs=[{name: rows}],
+        runtimes=QUICK,
+        pool=pool,
+    )
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("state", ["explicit", "streaming"])
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_a_chunk_that_begins_masked_holds_the_output_before(layer: Any, state: str, pool: WorkerPool) -> None:
+    model = sequential((None, 3), layers.Masking(), layer(4, return_sequences=True), batch=1)
+    converted = compile_source(model, ConvertOptions.parse(state=state))
+    name = next(name for name in converted.program.signature.inputs if name.startswith("input"))
+    x = np.random.default_rng(0).standard_normal((1, 9, 3)).astype(np.float32)
+    x[0, 2:5] = x[0, 7:] = 0
+    assert_equal(converted, model, pool, inputs=[{name: x}])
+
+
+def test_graphs_have_names_of_their_own_and_values_those_of_layers() -> None:
+    model = sequential((None, 3), layers.GRU(4, return_sequences=True), layers.LSTM(4), batch=1)
+    program = read_model(compile_source(model, ConvertOptions.parse(lowering="while")).model)
+    names = [graph.name for graph in program.graphs]
+    assert len(names) == len(set(names)) > 3
+    assert not [value.name for value in program.main.values() if value.name.startswith("tfl.custom")]
+
+
+def test_the_reset_is_a_graph_that_call_once_does_not_run() -> None:
+    """What CALL_ONCE has run is released: an interpreter that allocates once could not run it again."""
+    model = sequential((None, 3), layers.LSTM(4), batch=1)
+    program = read_model(compile_source(model, ConvertOptions.parse(state="streaming")).model)
+    resets = {signature.graph for signature in program.signatures if signature.key == "reset"}
+    once = {n for op in program.main.ops if as_tflite(op, "CALL_ONCE") for n in attributes.graphs(op)}
+    assert len(resets) == len(once) == 1
+    assert not resets & once
+
+
+def test_a_refusal_of_open_sizes_names_the_option() -> None:
+    with pytest.raises(ConversionError, match="--input-shapes"):
+        compile_source(sequential((None, 3), layers.LSTM(4)), ConvertOptions.parse(target="litert-web"))

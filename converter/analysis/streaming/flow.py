@@ -52,6 +52,8 @@ class Flow:
     @property
     def changes(self) -> bool:
         """Whether some op on chunks differs from the op on the whole sequence."""
+        if any(isinstance(op, Recurrence) and op.mask is not None for op in self.plans):
+            return True  # the output that a row holds is kept
         fed = any(not feed.is_plain for _, feed in self.outputs.values())
         return fed or any(plan.changes for plan in self.plans.values()) or self.delays
 

@@ -14,6 +14,7 @@ from converter.emission.streaming.images import average, valid
 from converter.emission.streaming.rewriter import Rewriter, layer_of
 from converter.emission.streaming.shaping import alias, last, latest, pad, part, resize
 from converter.emission.streaming.totals import cumulate, reduce
+from converter.errors import InvalidProgramError
 from converter.ir import DType, Graph, MaskedOutput, Recurrence, Scan, TensorType, TfliteOp, Value, dims, rewire
 
 
@@ -61,6 +62,28 @@ def _recur(rewriter: Rewriter, op: Recurrence, plan: Plan, flow: Flow) -> None:
         masked = new.masked_output if new.mask is not None else MaskedOutput.ZERO
         new = replace(new, mask=_inside(rewriter, new, rows), masked_output=masked)
     rewriter.emit(new)
+    if op.mask is not None and op.masked_output is MaskedOutput.HELD:
+        _hold(rewriter, op)
+
+
+def _hold(rewriter: Rewriter, op: Recurrence) -> None:
+    """Let a row that begins with masked steps hold the last output of the chunk before."""
+    done = rewriter.emitter.ops.pop()
+    if not isinstance(done, Recurrence) or done.mask is None:
+        raise InvalidProgramError(f"{op.name}: expected a masked recurrence")
+    emitter, past, axis, shape = rewriter.emitter, rewriter.past, op.time_axis, dims(done.output)
+    output = replace(done.output, name=emitter.name("held_in_chunk"))
+    emitter.ops.append(replace(done, output=output))
+    before = past.state(
+        f"{layer_of(op.name)}_held", DType.FLOAT32, tuple(1 if a == axis else n for a, n in enumerate(shape))
+    )
+    flags = emitter.cast(done.mask, DType.FLOAT32, "flags")
+    seen = emitter.value("seen", flags, dims(flags))
+    emitter.op("CUMSUM", [flags, emitter.integer(axis)], seen, {"exclusive": False, "reverse": False})
+    rows = emitter.value("seen", seen, (*dims(seen), 1))
+    emitter.op("EXPAND_DIMS", [seen, emitter.integer(2)], rows)
+    emitter.select(emitter.less(emitter.number(0.5), rows, "has_output"), output, before, done.output)
+    past.end(before, past.part(done.output, axis, -1, None))
 
 
 def _inside(rewriter: Rewriter, op: Recurrence, rows: Rows) -> Value:

@@ -86,7 +86,12 @@ def _marked_call(layer: Any) -> Callable[..., Any]:
             mask = tf.nest.flatten(mask)[0]
         sequences = inputs[0] if isinstance(inputs, list) else inputs
         cell = describe(layer.cell, _library())
-        if cell is None or training or layer._num_constants or not is_markable(sequences, mask):
+        if (
+            cell is None
+            or training
+            or layer._num_constants
+            or not is_markable(sequences, mask, unroll=layer.unroll)
+        ):
             given = {} if constants is None else {"constants": constants}
             return type(layer).call(
                 layer, inputs, mask=mask, training=training, initial_state=initial_state, **given

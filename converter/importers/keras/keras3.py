@@ -81,7 +81,7 @@ def _run(
 
     cell = describe(layer.cell, library)
     only_mask = keras.tree.flatten(mask)[0] if isinstance(mask, list | tuple) else mask
-    if cell is None or training or not is_markable(sequences, only_mask):
+    if cell is None or training or not is_markable(sequences, only_mask, unroll=layer.unroll):
         result: tuple[Any, Any, Any] = type(layer).inner_loop(
             layer, sequences, initial_state, mask=mask, training=training
         )

@@ -37,11 +37,17 @@ class LayerLoop:
         return 0 if self.time_major else 1
 
 
-def is_markable(sequences: Any, mask: Any) -> bool:
-    """Return whether a marked op can take these: one float32 sequence, and a mask of whole steps."""
+def is_markable(sequences: Any, mask: Any, *, unroll: bool) -> bool:
+    """Return whether a marked op can take these: one float32 sequence, and a mask of whole steps.
+
+    A layer that unrolls (``unroll``) has no marked op beside a mask: Keras masks its outputs in another way, and
+    those of a reversed layer with the mask in its own order.
+    """
     import tensorflow as tf
 
     if not isinstance(sequences, tf.Tensor) or sequences.dtype != tf.float32 or sequences.shape.rank != 3:
+        return False
+    if unroll and mask is not None:
         return False
     return mask is None or (isinstance(mask, tf.Tensor) and mask.shape.rank == 2)
 
