@@ -10,9 +10,10 @@ CHECK_INSTALLED := $(CHECK_VENV)/.installed
 UNAIDED := not tensorflow and not runtime and not download and not demo and not exhaustive
 JOBS ?= 2
 N ?= 1000
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train g2p silero check test test-all fuzz lint format types imports bench clean
+.PHONY: help install demo train g2p silero check test test-all fuzz attack lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +60,9 @@ test-all: $(INSTALLED)  ## the tests, wide matrices in full
 fuzz: $(INSTALLED)  ## random programs and networks on real interpreters: make fuzz N=5000
 	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest --hypothesis-show-statistics \
 		tests/lowering/test_random_programs.py tests/nn/test_random_networks.py
+
+attack: $(INSTALLED)  ## mutated .tflite files, converted and compared: make attack N=10000 SEED=2
+	$(BIN)/python -m tests.attack --n $(N) --seed $(SEED)
 
 lint: $(INSTALLED)  ## style, and formatting unchanged
 	$(BIN)/ruff check .

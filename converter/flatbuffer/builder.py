@@ -33,10 +33,11 @@ def build_model(program: Program, *, metadata: Mapping[str, bytes] | None = None
     model.version = SCHEMA_VERSION
     model.description = program.description
     numberings = [{value: index for index, value in enumerate(graph.values())} for graph in program.graphs]
+    signed = {0, *(signature.graph for signature in program.signatures)}
     names = Names()  # viewers find graphs by their names
     model.subgraphs = [
-        _subgraph(replace(graph, name=names.fresh(graph.name)), numbering, tables)
-        for graph, numbering in zip(program.graphs, numberings, strict=True)
+        _subgraph(replace(graph, name=names.fresh(graph.name)), numbering, tables, is_signed=number in signed)
+        for number, (graph, numbering) in enumerate(zip(program.graphs, numberings, strict=True))
     ]
     model.signatureDefs = [
         _signature(signature, program.graphs[signature.graph], numberings[signature.graph])
@@ -88,13 +89,15 @@ def _metadata(name: str, content: bytes, tables: _Tables) -> Any:
     return entry
 
 
-def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables) -> Any:
+def _subgraph(graph: Graph, numbering: dict[Value, int], tables: _Tables, *, is_signed: bool) -> Any:
     subgraph = schema.SubGraphT()
     subgraph.name = graph.name
     subgraph.tensors = [_tensor(value, tables) for value in numbering]
     subgraph.inputs = [numbering[value] for value in graph.inputs]
     # A tensor that two signature entries share is listed once: the interpreter identifies outputs by tensor.
-    subgraph.outputs = [numbering[value] for value in dict.fromkeys(graph.outputs)]
+    # Those of bodies and branches are identified by their places.
+    listed = dict.fromkeys(graph.outputs) if is_signed else graph.outputs
+    subgraph.outputs = [numbering[value] for value in listed]
     subgraph.operators = []
     for op in graph.ops:
         if not isinstance(op, TfliteOp):
