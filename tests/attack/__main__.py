@@ -8,6 +8,7 @@ can be repeated; the exit status is 1 if there is one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import select
 import subprocess
@@ -59,6 +60,9 @@ class Converter:
         """End the worker."""
         if self._process is not None:
             self._process.kill()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
             self._process.wait()
             self._process = None
 
@@ -108,8 +112,11 @@ def agree(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> boo
 
 def attack(seed: int, start: int, count: int) -> Iterator[tuple[int, str, str]]:
     """Yield the number of each mutant, what became of it, and details of a violation."""
-    converter = Converter()
-    with tempfile.TemporaryDirectory() as folder, WorkerPool(timeout=SECONDS) as pool:
+    with (
+        contextlib.closing(Converter()) as converter,
+        tempfile.TemporaryDirectory() as folder,
+        WorkerPool(timeout=SECONDS) as pool,
+    ):
         path = Path(folder) / "mutant.tflite"
         for number in range(start, start + count):
             path.write_bytes(mutant(seed, number))
@@ -127,7 +134,6 @@ def attack(seed: int, start: int, count: int) -> Iterator[tuple[int, str, str]]:
             extra = sorted(other.name for other in Path(folder).iterdir() if other != path)
             if extra:
                 yield number, "files", ", ".join(extra)
-    converter.close()
 
 
 def compared(pool: WorkerPool, original: bytes, converted: bytes) -> tuple[str, str]:
