@@ -9,7 +9,7 @@ from pathlib import Path
 
 from converter.analysis.kept_states import state_tensors
 from converter.analysis.streaming.contract import contract_of
-from converter.analysis.streaming.flow import flow_of
+from converter.analysis.streaming.flow import flow_of, windows_of_one_step
 from converter.analysis.variables import FLUSH, REMAINING
 from converter.chunks import ChunkContract
 from converter.errors import ConversionError, InvalidProgramError
@@ -26,6 +26,7 @@ from converter.ir import (
     TfliteOp,
     Trait,
     Value,
+    as_tflite,
     has,
     verify,
 )
@@ -126,7 +127,12 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
         passes=tuple(one.name for one in (*accepting, *canonical, *preparation, *joining, *finish)),
         op_counts=_checked_op_counts(model, lowered.op_counts()),
         size=len(model),
-        notes=(*notes, *streaming_notes, *padding_notes, *_random_notes(lowered)),
+        notes=(
+            *notes,
+            *streaming_notes,
+            *padding_notes,
+            *_notes_on_ops(lowered, options.target),
+        ),
         chunks=contract,
     )
     return Converted(model, prepared, report)
@@ -140,11 +146,13 @@ def _padding_notes(options: ConvertOptions, *, is_masked: bool) -> tuple[str, ..
     return ("masks count as padding on the right: rows with masked steps before unmasked ones would be wrong",)
 
 
-def _random_notes(program: Program) -> tuple[str, ...]:
+def _notes_on_ops(program: Program, target: Target) -> Iterator[str]:
+    """Yield what ops of the file mean for its user."""
     kinds = sorted({op.kind for op in program.ops() if isinstance(op, TfliteOp) and has(op, Trait.RANDOM)})
-    if not kinds:
-        return ()
-    return (f"results differ from run to run: the model has {', '.join(kinds)}, as dropout that is left on does",)
+    if kinds:
+        yield f"results differ from run to run: the model has {', '.join(kinds)}, as dropout that is left on does"
+    if target is Target.LITERT_WEB and any(as_tflite(op, "WHILE") for op in program.ops()):
+        yield "in LiteRT.js, compile it with {accelerator: 'wasm'}: its default, webgpu, has no WHILE"
 
 
 def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract | None, tuple[str, ...]]:
@@ -157,6 +165,12 @@ def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract 
     if runs_backwards(flow):
         places = ", ".join(one.op for one in flow.rejections)
         return None, (f"{places} runs backwards: feed whole sequences, for chunks would not give their outputs",)
+    windows = windows_of_one_step(program)
+    if windows:
+        return None, (
+            f"each invoke is one step: {', '.join(windows)} sees no steps before it; leave time open, or fix it "
+            "to two steps or more, if it is to",
+        )
     flush = (FLUSH if LIMITS[options.target].signatures else REMAINING) if ends else None
     return contract_of(program, flow, flush=flush, names=dict(options.rename)), ()
 

@@ -97,9 +97,8 @@ class _Lowering:
         )
         sizes = [first]
         if None in (buffer.element or ()):
-            known = None
-            if buffer.growing is not None:
-                known = sizes_of_element(buffer, Dimensions.of(buffer.growing.loop.body.ops))
+            body = None if buffer.writer is None else buffer.writer.body
+            known = None if body is None else sizes_of_element(buffer, Dimensions.of(body.ops))
             if known is None:
                 raise _unknown(op, "its elements have sizes that are not known before the loop")
             sizes += [

@@ -137,7 +137,7 @@ def _sizes(program: Program, flow: Flow) -> Iterator[Rejection]:
         if value not in flow.starts:
             continue
         shape, axis = value.type.shape or (), flow.starts[value]
-        if any(size is None for place, size in enumerate(shape) if place != axis):
+        if flow.rewrites and any(size is None for place, size in enumerate(shape) if place != axis):
             yield Rejection(
                 Rule.STREAMING_DYNAMIC_BATCH,
                 name,

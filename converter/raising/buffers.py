@@ -57,6 +57,8 @@ class Buffer:
     sources: list[tuple[int, TfliteOp]] = field(default_factory=list)
     writes: list[tuple[int, TfliteOp]] = field(default_factory=list)
     growing: Growing | None = None
+    writer: Loop | None = None
+    """The loop whose body writes its elements."""
 
     def type(self) -> TensorType | None:
         """The type of the buffer, None if its elements are unknown."""
@@ -69,11 +71,9 @@ class Buffer:
 class Growing:
     """The loop that makes a list grow by one element per step.
 
-    ``graph`` is the number of the graph with the loop, ``counter`` the position of a counter of its steps,
-    ``limit`` the value of that graph that bounds them.
+    ``counter`` is the position of a counter of its steps, ``limit`` the value beside the loop that bounds them.
     """
 
-    graph: int
     loop: Loop
     counter: int
     limit: Value
@@ -183,10 +183,11 @@ def _settle(buffer: Buffer, program: Program, max_steps: Mapping[str, int]) -> b
         buffer.size = shape[0] if shape else None
         return True
     count = source.operand(ReserveOperand.COUNT)
+    buffer.writer = _writer(buffer, program)
     if count.data is None or int(count.data) > 0:
         buffer.size = None if count.data is None else int(count.data)
         return True
-    buffer.growing = _growing(buffer, program, max_steps)
+    buffer.growing = _growing(buffer, max_steps)
     if buffer.growing is None:
         return False
     limit = buffer.growing.limit
@@ -204,27 +205,31 @@ def loop_names(program: Program) -> list[str]:
     ]
 
 
-def _growing(buffer: Buffer, program: Program, max_steps: Mapping[str, int]) -> Growing | None:
+def _writer(buffer: Buffer, program: Program) -> Loop | None:
+    """Return the loop whose body has the only op that writes to a list, None if there is none."""
+    if len(buffer.writes) != 1:
+        return None
+    body_number, _ = buffer.writes[0]
+    for graph in program.graphs:
+        for op in graph.ops:
+            loop = as_tflite(op, "WHILE")
+            if loop is not None and attributes.loop_graphs(loop)[1] == body_number:
+                return loop_of(loop, graph, program)
+    return None
+
+
+def _growing(buffer: Buffer, max_steps: Mapping[str, int]) -> Growing | None:
     """Return the loop that writes an element per step, at its counter; None if it is another one.
 
     Raises ConversionError if nothing bounds its steps.
     """
-    if len(buffer.writes) != 1:
+    loop = buffer.writer
+    if loop is None:
         return None
-    body_number, write = buffer.writes[0]
-    for number, graph in enumerate(program.graphs):
-        for op in graph.ops:
-            if as_tflite(op, "WHILE") is None or not isinstance(op, TfliteOp):
-                continue
-            if attributes.loop_graphs(op)[1] != body_number:
-                continue
-            loop = loop_of(op, graph, program)
-            index = write.operand(ListOperand.INDEX)
-            places = [place for place in loop.counters() if loop.body.inputs[place] is index]
-            if not places:
-                return None
-            return Growing(number, loop, places[0], _limit(loop, max_steps))
-    return None
+    _, write = buffer.writes[0]
+    index = write.operand(ListOperand.INDEX)
+    places = [place for place in loop.counters() if loop.body.inputs[place] is index]
+    return Growing(loop, places[0], _limit(loop, max_steps)) if places else None
 
 
 def _limit(loop: Loop, max_steps: Mapping[str, int]) -> Value:
@@ -260,9 +265,9 @@ def sizes_of_element(buffer: Buffer, sizes: Dimensions) -> list[tuple[Value, int
 
     ``sizes`` are those of the body of the loop.
     """
-    if buffer.growing is None or not buffer.writes:
+    if buffer.writer is None:
         return None
-    loop, (_, write) = buffer.growing.loop, buffer.writes[0]
+    loop, (_, write) = buffer.writer, buffer.writes[0]
     shape = sizes.shape(write.operand(ListOperand.WRITTEN))
     found: list[tuple[Value, int] | int] = []
     for size in shape or ():

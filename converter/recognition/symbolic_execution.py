@@ -169,7 +169,7 @@ class _Executor:
         numbers = self.numbers(value)
         if numbers is None:
             return self._vectors.get(value)
-        if width is None or numbers.ndim > 2:
+        if width is None or numbers.ndim > 2 or (numbers.ndim and numbers.shape[-1] not in {1, width}):
             return None
         rows = np.broadcast_to(numbers, (*numbers.shape[:-1], width)) if numbers.ndim else np.full(width, numbers)
         rows = rows.reshape(-1, width)

@@ -41,13 +41,13 @@ def mutant(seed: int, number: int) -> bytes:
     if rng.random() < 0.15:
         return _bytes(model, rng)
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
-    for _ in range(int(rng.integers(1, 3))):
-        change = _CHANGES[rng.integers(len(_CHANGES))]
-        change(tree, rng)
     builder = flatbuffers.Builder(1024)
     try:
+        for _ in range(int(rng.integers(1, 3))):
+            change = _CHANGES[rng.integers(len(_CHANGES))]
+            change(tree, rng)
         builder.Finish(tree.Pack(builder), IDENTIFIER)
-    except Exception:  # a number that its field does not hold
+    except Exception:  # a number that its field does not hold, or nothing left to change
         return _bytes(model, rng)
     return bytes(builder.Output())
 

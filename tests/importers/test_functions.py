@@ -174,21 +174,21 @@ def test_a_step_that_no_cell_describes_is_a_loop_of_its_own(pool: WorkerPool) ->
         rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
 
 
-def test_a_loop_that_is_not_run_step_by_step_is_refused_by_its_name_unless_its_sizes_are_known() -> None:
+@pytest.mark.parametrize("spec", [X, tf.TensorSpec([5, 2, 3], name="x")], ids=["open", "fixed"])
+def test_a_loop_that_writes_from_the_end_is_a_loop_over_a_buffer(spec: tf.TensorSpec, pool: WorkerPool) -> None:
     def backwards(x):
         outputs = tf.TensorArray(tf.float32, size=tf.shape(x)[0], element_shape=x.shape[1:])
 
         def body(t, outputs):
             return t - 1, outputs.write(t, x[t] * 2.0)
 
-        with tf.name_scope("twice"):
-            _, outputs = tf.while_loop(lambda t, _: t >= 0, body, (tf.shape(x)[0] - 1, outputs))
+        _, outputs = tf.while_loop(lambda t, _: t >= 0, body, (tf.shape(x)[0] - 1, outputs))
         return outputs.stack()
 
-    with pytest.raises(rnn.ConversionError, match=r"twice: the loop collects tensors.*\[loop-form\]"):
-        rnn.convert(tf.function(backwards, input_signature=[X], autograph=False))
-    known = tf.function(backwards, input_signature=[tf.TensorSpec([5, 2, 3], name="x")], autograph=False)
-    assert rnn.convert(known).report.op_counts["WHILE"] == 1
+    model = tf.function(backwards, input_signature=[spec], autograph=False)
+    converted = rnn.convert(model)
+    assert converted.report.op_counts["WHILE"] == 1
+    rnn.testing.assert_parity(converted, model, pool=pool, runtimes=QUICK)
 
 
 def test_an_op_that_tflite_lacks_is_refused_by_name() -> None:

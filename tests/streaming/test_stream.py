@@ -167,3 +167,11 @@ def test_recurrences_alone_keep_their_bytes() -> None:
     ).report.op_counts
     assert "SELECT_V2" not in counts
     assert counts["READ_VARIABLE"] == 2
+
+
+def test_a_model_of_one_step_says_that_its_windows_see_no_other() -> None:
+    """An axis of size one looks like any other: time cannot be found behind a RESHAPE."""
+    made = network("causal", size=3, time=1)
+    report = compile_program(made.program(), ConvertOptions.parse(state="streaming")).report
+    assert "each invoke is one step: net/conv sees no steps before it" in str(report)
+    assert report.chunks is None

@@ -22,6 +22,7 @@ from converter.analysis.streaming.facts import (
     needs_the_whole,
     not_supported,
 )
+from converter.analysis.streaming.images import has_windows
 from converter.analysis.streaming.recurrent import recurrence, scan
 from converter.analysis.streaming.rules import outcome
 from converter.analysis.streaming.view import Outcome, View, complete
@@ -51,9 +52,12 @@ class Flow:
 
     @property
     def changes(self) -> bool:
+        """Whether some op on chunks differs from the op on the whole sequence, or something is kept for it."""
+        return self.rewrites or any(isinstance(op, Recurrence) and op.mask is not None for op in self.plans)
+
+    @property
+    def rewrites(self) -> bool:
         """Whether some op on chunks differs from the op on the whole sequence."""
-        if any(isinstance(op, Recurrence) and op.mask is not None for op in self.plans):
-            return True  # the output that a row holds is kept
         fed = any(not feed.is_plain for _, feed in self.outputs.values())
         return fed or any(plan.changes for plan in self.plans.values()) or self.delays
 
@@ -74,22 +78,38 @@ def flow_of(program: Program, *, ends: bool = False) -> Flow:
     ``ends`` says whether a sequence may end within a chunk: then layers may look ahead.
 
     Each input's axis of time is the one that reaches most recurrences, and then the one with which fewest ops have
-    to be refused. A program whose recurrences run one step, or that keeps states in variables already, is fed step
-    by step: whatever else it computes is of one step.
+    to be refused. Where recurrences run one step, it can only be an axis of size one behind the batch; if it does
+    not lead to them, whatever else the program computes is of one step. So it is if it keeps states in variables.
     """
     recurrent = [op for op in program.main.ops if isinstance(op, Recurrence | Scan | Bidirectional)]
-    if state_variables(program) or (recurrent and all(_steps(op) == 1 for op in recurrent)):
+    if state_variables(program):
         return Flow()
+    is_one_step = bool(recurrent) and all(_steps(op) == 1 for op in recurrent)
     if any(isinstance(op, TfliteOp) and op.builtin == "SVDF" for op in program.main.ops):
         return Flow()
     sizes = Dimensions.of(program.main.ops)
     best = Flow()
     for value in program.main.inputs:
-        for axis in _candidates(value, recurrent=bool(recurrent)):
+        axes = _candidates(value, recurrent=bool(recurrent))
+        for axis in _of_one_step(value, axes) if is_one_step else axes:
             flow = _followed(program, {**best.starts, value: axis}, sizes, ends=ends)
             if _cost(flow) < _cost(best) or (value not in best.starts and not recurrent):
                 best = flow
-    return best
+    return best if not is_one_step or (best.reached and not best.rejections) else Flow()
+
+
+def windows_of_one_step(program: Program) -> list[str]:
+    """Return the names of convolutions and pools in a program of which each invoke is one step."""
+    recurrent = [op for op in program.main.ops if isinstance(op, Recurrence | Scan | Bidirectional)]
+    if not recurrent or not all(_steps(op) == 1 for op in recurrent) or flow_of(program).starts:
+        return []
+    return [op.name for op in program.main.ops if isinstance(op, TfliteOp) and has_windows(op)]
+
+
+def _of_one_step(value: Value, axes: Sequence[int]) -> list[int]:
+    """Return the axes of a sequence of one step that may be time."""
+    shape = value.type.shape or ()
+    return [axis for axis in axes if axis and shape[axis] == 1 and len(shape) > 2]
 
 
 def _cost(flow: Flow) -> tuple[int, int, int]:

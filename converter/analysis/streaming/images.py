@@ -8,6 +8,7 @@ from dataclasses import replace
 from converter.analysis.streaming.facts import KEEP, Action, Fill, Plan, Rows, needs_the_whole, not_supported
 from converter.analysis.streaming.view import Outcome, View, settled
 from converter.analysis.streaming.windows import Window, left_padding, through
+from converter.ir import TfliteOp
 from converter.ir.attributes import Windows
 
 
@@ -86,3 +87,11 @@ def _pads_other(view: View, rows: Rows, spans: Sequence[object]) -> bool:
     if not isinstance(size, int) or not isinstance(span, int):
         return True
     return (-(-size // stride) - 1) * stride + span > size
+
+
+def has_windows(op: TfliteOp) -> bool:
+    """Return whether an op is a convolution or pool whose windows are of more than one element."""
+    if op.builtin in {"CONV_2D", "DEPTHWISE_CONV_2D"}:
+        shape = op.operand(1).type.shape
+        return shape is None or set(shape[1:3]) != {1}
+    return op.builtin in {"AVERAGE_POOL_2D", "MAX_POOL_2D"} and set(Windows.of(op).sizes) != {1}

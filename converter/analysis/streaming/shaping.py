@@ -18,7 +18,7 @@ from converter.analysis.streaming.facts import (
 )
 from converter.analysis.streaming.view import Outcome, View, complete, settled
 from converter.analysis.streaming.windows import Window, through
-from converter.ir import StridedSlice, integers
+from converter.ir import StridedSlice, attributes, integers
 from converter.ir.dimensions import SymbolicShape
 from converter.rules import Rule
 
@@ -46,7 +46,7 @@ def reshape(view: View) -> Outcome:
             raise not_supported("BROADCAST_TO repeats a step")
         ready, feed = settled(rows, ends=view.ends)
         return [replace(ready, axis=axis)], Plan(Action.RESIZE, {0: feed})
-    same = _same_place(rows, shape, made)
+    same = _moved(view, rows) if shape[rows.axis] == 1 else _same_place(rows, shape, made)
     if same is not None:
         return [replace(rows, axis=same)], Plan(Action.RESIZE)
     ready, feed = settled(rows, ends=view.ends)
@@ -64,6 +64,17 @@ def reshape(view: View) -> Outcome:
         if _holds(made[axis], shape[rows.axis], ready, ready, count=inner // after):
             return _stacked(view, replace(ready, axis=axis), inner // after, feed)
     raise not_supported(f"{view.op.kind} from {_text(shape)} to {_text(made)} takes the sequence apart")
+
+
+def _moved(view: View, rows: Rows) -> int:
+    """Return where an axis of size one is, which only the op itself can tell from others."""
+    rank, made = len(view.shape(0)), len(view.result_shape())
+    if view.op.builtin == "EXPAND_DIMS":
+        return rows.axis + (view.numbers(1)[0] % made <= rows.axis)
+    dropped = attributes.squeezed_axes(view.op) if view.op.builtin == "SQUEEZE" else ()
+    if not dropped or rows.axis in {axis % rank for axis in dropped}:
+        raise not_supported(f"{view.op.kind} of a chunk of one step, which other axes of size one look like")
+    return rows.axis - sum(axis % rank < rows.axis for axis in dropped)
 
 
 def _stacked(view: View, rows: Rows, count: int, feed: Feed) -> Outcome:

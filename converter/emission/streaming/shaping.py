@@ -8,7 +8,7 @@ import numpy as np
 
 from converter.analysis.streaming.facts import Plan
 from converter.emission.streaming.rewriter import Rewriter, layer_of
-from converter.ir import TfliteOp, attributes, dims
+from converter.ir import TfliteOp, attributes, dims, rewire
 
 
 def alias(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
@@ -22,6 +22,9 @@ def resize(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     x = rewriter.x(op, plan)
     sizes = [size if isinstance(size, int) else -1 for size in rewriter.sizes.shape(op.results[0]) or ()]
     sizes[axis] = -1
+    if sizes.count(-1) > 1:  # of an unknown batch: what measures it measures the chunk
+        rewriter.emit(rewire(op, rewriter.values(op)))
+        return
     if op.builtin == "SLICE":
         begins = rewriter.sizes.elements(op.operand(1)) or ()
         numbers = [begin if isinstance(begin, int) else 0 for begin in begins]

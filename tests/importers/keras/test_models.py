@@ -116,11 +116,20 @@ def test_the_layers_are_what_they_were(library: ModuleType) -> None:
 
 
 @both
-def test_another_precision_is_refused_by_layer(library: ModuleType) -> None:
+def test_weights_of_another_precision_are_refused_by_layer(library: ModuleType) -> None:
+    layer = library.layers.LSTM(4, dtype="float16", name="half")
+    model = library.Sequential([library.layers.Input((None, 3)), layer])
+    with pytest.raises(rnn.ConversionError, match=r"half: the layer's weights are float16.*\[float32-only\]"):
+        rnn.convert(model)
+
+
+@both
+def test_layers_of_mixed_precision_compute_in_float32(library: ModuleType, pool: WorkerPool) -> None:
     layer = library.layers.LSTM(4, dtype="mixed_float16", name="half")
     model = library.Sequential([library.layers.Input((None, 3)), layer])
-    with pytest.raises(rnn.ConversionError, match=r"half: the layer computes in float16.*\[float32-only\]"):
-        rnn.convert(model)
+    report = rnn.check(rnn.convert(model), model, runtimes=[Runtime("ai-edge-litert")], pool=pool)
+    assert report.ok, str(report)
+    assert layer.compute_dtype == "float16"
 
 
 @both
