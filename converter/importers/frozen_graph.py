@@ -71,9 +71,15 @@ class GraphFunction:
         with tempfile.TemporaryDirectory(prefix="tflite-rnn-") as directory:
             file = Path(directory, "graph.pb")
             file.write_bytes(self._prepared().SerializeToString())
-            converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
-                str(file), list(self.input_names), list(self.output_names)
-            )
+            try:
+                converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(
+                    str(file), list(self.input_names), list(self.output_names)
+                )
+            except ValueError as error:  # a cycle, a missing input, an attribute or a shape that does not fit
+                words = " ".join(str(error).split())[:400]
+                raise SourceError(
+                    f"{self.name}: TensorFlow cannot import the graph: {words}; freeze the model again"
+                ) from error
             return convert_with(converter, self.name, keep_lists=keep_lists)
 
     def _prepared(self) -> Any:

@@ -46,7 +46,20 @@ def _kept(op: Op, producers: Producers) -> Value | None:
     elif multiplies is not None and fused_activation(multiplies) == "NONE":
         factors = (op.operands, op.operands[::-1])
         kept = next((x for x, factor in factors if _drawn(factor, producers) == 1.0), None)
+        if kept is None:
+            kept = next((x for x, factor in factors if _is_ones_like(factor, x, producers)), None)
     return kept if kept is not None and kept.type == op.results[0].type else None
+
+
+def _is_ones_like(value: Value | None, x: Value | None, producers: Producers) -> bool:
+    """Return whether ``value`` is one everywhere, in the shape of ``x``: a mask that keeps everything."""
+    op = made_by(value, producers, "BROADCAST_TO", "FILL")
+    if op is None:
+        return False
+    number, shape = op.operands if op.builtin == "BROADCAST_TO" else op.operands[::-1]
+    measured = made_by(shape, producers, "SHAPE")
+    is_one = number is not None and number.data is not None and bool(np.all(number.data == 1))
+    return is_one and measured is not None and measured.operand(0) is x
 
 
 def _drawn(value: Value | None, producers: Producers) -> float | None:

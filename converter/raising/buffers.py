@@ -151,7 +151,12 @@ def _is_known(op: Op, parents: Mapping[Value, Value]) -> bool:
     tflite = as_tflite(op)
     if tflite is None:
         return False
-    return tflite.builtin in {"WHILE", "IF"} or tflite.custom_code in LIST_OPS
+    if tflite.custom_code not in LIST_OPS:
+        return tflite.builtin in {"WHILE", "IF"}
+    makes = tflite.custom_code in {"TensorListFromTensor", "TensorListReserve", "TensorListSetItem"}
+    reads = tflite.custom_code not in {"TensorListFromTensor", "TensorListReserve"}
+    is_made = len(tflite.results) == 1 and tflite.results[0] in parents
+    return is_made is makes and (not reads or tflite.operand(ListOperand.LIST) in parents)
 
 
 def _take_note(op: TfliteOp, graph: int, buffers: Mapping[Value, Buffer]) -> None:

@@ -244,3 +244,15 @@ def test_the_reset_is_a_graph_that_call_once_does_not_run() -> None:
 def test_a_refusal_of_open_sizes_names_the_option() -> None:
     with pytest.raises(ConversionError, match="--input-shapes"):
         compile_source(sequential((None, 3), layers.LSTM(4)), ConvertOptions.parse(target="litert-web"))
+
+
+def test_a_mask_of_ones_for_recurrent_dropout_hides_no_cell(pool: WorkerPool) -> None:
+    tf_keras = pytest.importorskip("tf_keras")
+    layer = tf_keras.layers.LSTM(4, recurrent_dropout=0.2, return_sequences=True)
+    model = tf_keras.Sequential([tf_keras.Input((9, 5)), layer])
+    function = tf.function(
+        lambda x: model(x, training=False), input_signature=[tf.TensorSpec([None, 9, 5], name="x")]
+    )
+    converted = compile_source(function)
+    assert fused(converted) == 1
+    assert_equal(converted, function, pool)

@@ -248,8 +248,9 @@ class Network:
         )
 
     def total(self, rows: Rows, kind: str) -> None:
-        """A reduction over time as an output."""
+        """A reduction over time as an output: there must be a row."""
         rows = self._complete(rows)
+        self.lengths.append(lambda steps: rows.count(steps) > 0)
         depth = dims(rows.value)[2] or 0
         made = self.value(kind, self.batch, depth)
         if kind == "last":

@@ -79,6 +79,10 @@ def load_keras_file(
         model = _load(stored, objects, safe_mode=safe_mode)
     except DAMAGE as error:
         raise SourceError(f"{path}: Keras cannot load this model: {_first_line(error)}") from error
+    except Exception as error:  # those of TensorFlow's kernels have classes of its own
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        raise SourceError(f"{path}: TensorFlow cannot build this model: {_first_line(error)}") from error
     return from_keras_model(model)
 
 
@@ -136,7 +140,7 @@ def _read_hdf5(path: Path) -> tuple[Json, str]:
 
 
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _load(stored: StoredModel, custom_objects: dict[str, Any], *, safe_mode: bool) -> Any:
