@@ -52,16 +52,17 @@ class Sdist:
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel for any Python 3 and platform, pinned by name, version and the SHA-256 of its bytes (hex)."""
+    """A wheel, pinned by name, version and the SHA-256 of its bytes (hex); ``tags`` are those of its file name."""
 
     name: str
     version: str
     sha256: str
+    tags: str = "py3-none-any"
 
     @property
     def filename(self) -> str:
         """The wheel's file name on the index."""
-        return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
+        return f"{self.name.replace('-', '_')}-{self.version}-{self.tags}.whl"
 
 
 Pinned: TypeAlias = Sdist | Wheel
