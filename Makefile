@@ -11,6 +11,7 @@ UNAIDED := not tensorflow and not runtime and not download and not demo and not 
 JOBS ?= 2
 N ?= 1000
 SEED ?= 1
+KIND ?= all
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo train g2p silero check test test-all fuzz attack lint format types imports bench clean
@@ -61,8 +62,8 @@ fuzz: $(INSTALLED)  ## random programs and networks on real interpreters: make f
 	TFLITE_RNN_EXAMPLES=$(N) $(BIN)/python -m pytest --hypothesis-show-statistics \
 		tests/lowering/test_random_programs.py tests/nn/test_random_networks.py
 
-attack: $(INSTALLED)  ## mutated .tflite files, converted and compared: make attack N=10000 SEED=2
-	$(BIN)/python -m tests.attack --n $(N) --seed $(SEED)
+attack: $(INSTALLED)  ## mutated files of every kind, converted or refused: make attack N=10000 SEED=2 KIND=tflite
+	$(BIN)/python -m tests.attack --n $(N) --seed $(SEED) --kind $(KIND)
 
 lint: $(INSTALLED)  ## style, and formatting unchanged
 	$(BIN)/ruff check .

@@ -39,7 +39,7 @@ def mutant(seed: int, number: int) -> bytes:
     rng = np.random.default_rng([seed, number])
     model = seeds()[rng.integers(len(seeds()))]
     if rng.random() < 0.15:
-        return _bytes(model, rng)
+        return changed_bytes(model, rng)
     tree = schema.ModelT.InitFromPackedBuf(model, 0)
     builder = flatbuffers.Builder(1024)
     try:
@@ -48,11 +48,11 @@ def mutant(seed: int, number: int) -> bytes:
             change(tree, rng)
         builder.Finish(tree.Pack(builder), IDENTIFIER)
     except Exception:  # a number that its field does not hold, or nothing left to change
-        return _bytes(model, rng)
+        return changed_bytes(model, rng)
     return bytes(builder.Output())
 
 
-def _bytes(model: bytes, rng: np.random.Generator) -> bytes:
+def changed_bytes(model: bytes, rng: np.random.Generator) -> bytes:
     """Change some bytes, or cut the file."""
     array = np.frombuffer(model, np.uint8).copy()
     if rng.random() < 0.3:
