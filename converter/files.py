@@ -54,6 +54,19 @@ def is_same_file(first: Path, second: Path) -> bool:
         return os.path.realpath(first) == os.path.realpath(second)
 
 
+def is_part_of(path: Path, folder: Path) -> bool:
+    """Whether a file that exists belongs to the model in ``folder``, a SavedModel, and must not be replaced.
+
+    A ``.tflite`` or ``.json`` file right in the folder does not.
+    """
+    if not os.path.isdir(folder) or not os.path.exists(path):  # these never raise
+        return False
+    found, place = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if place not in found.parents:  # it may be a hard link to a file that is
+        return any(is_same_file(found, one) for one in place.rglob("*") if one.is_file())
+    return found.parent != place or found.suffix not in {".tflite", ".json"}
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``; see `write_files`."""
     write_files({path: data})

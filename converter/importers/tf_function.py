@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class FlatFunction:
     """Notes for the user on how the source was read."""
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
     """Shapes of inputs with more known dimensions than those of ``concrete``; see `with_shapes`."""
+    reopen: Callable[[Mapping[str, Shape]], FlatFunction] | None = None
+    """Traces the function anew with other shapes of inputs, by name; None if it is one trace for ever."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -58,18 +60,45 @@ class FlatFunction:
     def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> FlatFunction:
         """Return the function with the ``shapes`` of inputs, which may fix unknown dimensions.
 
-        Raises SourceError for a name that is not an input, and for an incompatible shape.
+        They may open or change fixed ones, too, where the function can be traced anew. Raises SourceError for a
+        name that is not an input, for an incompatible shape, and for a dimension that cannot be opened.
         """
-        known = dict(zip(self.input_names, _specs(self._converted.structured_input_signature), strict=True))
+        known = {name: shape for name, shape, _ in self.input_types()}
+        opened: dict[str, Shape] = {}
         for name, shape in shapes.items():
             if name not in known:
                 raise SourceError(f"{self.name}: unknown input {name}; the inputs are {', '.join(known)}")
-            if not known[name].shape.is_compatible_with(tuple(shape)):
-                raise SourceError(
-                    f"{self.name}: cannot fix the shape of {name}: expected one compatible with "
-                    f"{known[name].shape}, got {tuple(shape)}"
-                )
+            own, wanted = known[name], tuple(shape)
+            others = [
+                axis for axis, size in enumerate(own) if size is not None and size not in wanted[axis : axis + 1]
+            ]
+            if len(wanted) != len(own) or (others and self.reopen is None):
+                raise self._fixed(name, own, wanted, others)
+            if others:
+                opened[name] = tuple(None if axis in others else size for axis, size in enumerate(own))
+        if opened and self.reopen is not None:
+            return self.reopen(opened).with_shapes(shapes)
         return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
+
+    def _fixed(self, name: str, own: Shape, wanted: Shape, others: Sequence[int]) -> SourceError:
+        """Return the error of a shape that the source does not allow, at the dimensions ``others``."""
+        if len(wanted) != len(own) or wanted[others[0]] is not None:
+            shown = str(own).replace("None", "?")
+            return SourceError(
+                f"{self.name}: cannot fix the shape of {name}: expected one compatible with {shown}, got {wanted}"
+            )
+        return SourceError(
+            f"{self.name}: cannot open dimension {others[0]} of {name}: the source fixes it to "
+            f"{own[others[0]]}; make the source again with that dimension unknown (None)"
+        )
+
+    def input_types(self) -> list[tuple[str, Shape, np.dtype[Any]]]:
+        """Return the name, shape and type of each input, None for an unknown dimension."""
+        specs = _specs(self._converted.structured_input_signature)
+        return [
+            (name, tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
+            for name, spec in zip(self.input_names, specs, strict=True)
+        ]
 
     def _call(self, concrete: Any, tensors: list[Any]) -> dict[str, Any]:
         import tensorflow as tf

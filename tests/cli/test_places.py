@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converter.convert import compile_program
+from converter.files import is_part_of
 from converter.flatbuffer import build_model
 from converter.ir import Graph, Program, Signature, TfliteOp
 from tests.programs import lstm_cell, stack, tensor
@@ -156,3 +157,29 @@ def test_escapes_in_paths_and_words_are_written_out(tmp_path: Path) -> None:
     check_shown(run("convert", path, "-o", tmp_path / "made.tflite", "--set", ESCAPES))
     check_shown(run("inspect", path, ESCAPES))
     check_shown(run("explain", ESCAPES))
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+@pytest.mark.parametrize("place", ["saved_model.pb", "variables/variables.index", "assets/words.json", "twin"])
+def test_convert_refuses_to_replace_a_file_of_a_saved_model(option: str, place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    for name in ("saved_model.pb", "variables/variables.index", "assets/words.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"of the model")
+    os.link(folder / "saved_model.pb", tmp_path / "twin")
+    named = tmp_path / "twin" if place == "twin" else folder / place
+    others = () if option == "-o" else ("-o", tmp_path / "made.tflite")
+    assert "is a file of the source" in refused(run("convert", folder, *others, option, named))
+    assert named.read_bytes() == b"of the model"
+
+
+def test_a_model_beside_the_files_of_a_saved_model_is_no_part_of_it(tmp_path: Path) -> None:
+    for name in ("made.tflite", "report.json", "saved_model.pb"):
+        (tmp_path / name).write_bytes(b"")
+    parts = [is_part_of(tmp_path / name, tmp_path) for name in ("made.tflite", "report.json", "saved_model.pb")]
+    assert parts == [False, False, True]
+    assert not is_part_of(tmp_path / "new.bin", tmp_path)
+
+
+def test_convert_does_not_write_a_file_called_minus(source: Path, tmp_path: Path) -> None:
+    assert "standard output" in refused(run("convert", source, "-o", "-"))

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 import tflite_rnn
 from converter.errors import OptionError
-from converter.files import check_writable, is_same_file, write_files
+from converter.files import check_writable, is_part_of, is_same_file, write_files
 from converter.options import AUTO, LOOKAHEADS, LOWERINGS, MASK_PADDINGS, STATE_POLICIES
 from converter.targets import TARGETS
 from tflite_rnn.cli.source import SourceFlags, source_options
@@ -137,13 +137,19 @@ def convert_command(
 
 def _check_places(source: Path, output: Path, report_file: Path | None) -> None:
     """Raise TfliteRnnError if a file cannot be written, or would replace the source or another of them."""
-    check_writable(output)
-    if is_same_file(source, output):
-        raise OptionError(f"-o {output} is the source itself; name another file")
+    _check_place("-o", output, source)
     if report_file is None:
         return
-    check_writable(report_file)
+    _check_place("--report", report_file, source)
     if is_same_file(report_file, output):
         raise OptionError(f"--report {report_file} and -o {output} are one file; give the report another name")
-    if is_same_file(report_file, source):
-        raise OptionError(f"--report {report_file} is the source itself; give the report another name")
+
+
+def _check_place(option: str, file: Path, source: Path) -> None:
+    if str(file) == "-":
+        raise OptionError(f"{option} -: cannot write to the standard output; name a file")
+    check_writable(file)
+    if is_same_file(file, source):
+        raise OptionError(f"{option} {file} is the source itself; name another file")
+    if is_part_of(file, source):
+        raise OptionError(f"{option} {file} is a file of the source; name another file")

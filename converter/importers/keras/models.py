@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +11,9 @@ from converter.errors import SourceError
 from converter.importers.keras import keras2, keras3
 from converter.importers.keras.cudnn import runs_anywhere
 from converter.importers.keras.precision import check_precision, in_float32
+from converter.importers.keras.reopening import cannot_open, check_equal, with_inputs
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
-from converter.ir import Names
+from converter.ir import Names, Shape
 
 LIBRARIES = ("keras", "tf_keras")
 
@@ -30,11 +32,12 @@ def is_keras_model(source: Any) -> bool:
     return _library_of(source) is not None
 
 
-def from_keras_model(model: Any) -> FlatFunction:
+def from_keras_model(model: Any, *, call: Call | None = None) -> FlatFunction:
     """Return the function of a live model at inference, its recurrent layers marked.
 
     Inputs are called by their input layers, outputs by the layers they come from, or by the keys of a dictionary
-    that the model returns. The model is not changed. Stateful layers start from zero.
+    that the model returns. The model is not changed. Stateful layers start from zero. ``call`` says how the model
+    is called; by default as it was built.
 
     Raises:
         SourceError: the model has not been built, takes tensors that are ragged or sparse, has another backend
@@ -49,7 +52,7 @@ def from_keras_model(model: Any) -> FlatFunction:
         model = runs_anywhere(model)
     family = keras3 if is_keras3 else keras2
     precision = check_precision(model)
-    call = _call_of_keras3(model) if is_keras3 else _call_of_keras2(model)
+    call = call or (_call_of_keras3(model) if is_keras3 else _call_of_keras2(model))
     notes = tuple(
         f"{layer.name} is stateful: without state='explicit' it starts from zero at every invoke"
         for layer in family.recurrent_layers(model)
@@ -60,7 +63,42 @@ def from_keras_model(model: Any) -> FlatFunction:
             plain = _traced(model, call)
         with family.tracing(model, marked=True):
             marked = _traced(model, call)
-    return replace(plain, marked=marked.concrete, notes=(*notes, *precision))
+    made = replace(plain, marked=marked.concrete, notes=(*notes, *precision))
+    return replace(made, reopen=lambda shapes: _reopened(model, made, call, shapes))
+
+
+def _reopened(model: Any, made: FlatFunction, call: Call, shapes: Mapping[str, Shape]) -> FlatFunction:
+    """Return the function of ``model``, which is ``made``, with other ``shapes`` of inputs.
+
+    A model of layers is built again; any other one is only called with these shapes.
+    """
+    import tensorflow as tf
+
+    wanted = [
+        shapes.get(name, tuple(spec.shape.as_list()))
+        for name, (_, spec) in zip(made.input_names, call.inputs, strict=True)
+    ]
+    if _is_of_layers(model):
+        library = importlib.import_module(str(_library_of(model)))
+        opened = from_keras_model(with_inputs(model, wanted, call.inputs, library))
+    else:
+        inputs = tuple(
+            (name, tf.TensorSpec(shape, spec.dtype, spec.name))
+            for shape, (name, spec) in zip(wanted, call.inputs, strict=True)
+        )
+        try:
+            opened = from_keras_model(model, call=replace(call, inputs=inputs))
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise cannot_open(model.name, error) from error
+    check_equal(made, opened)
+    return replace(opened, input_names=made.input_names, output_names=made.output_names)
+
+
+def _is_of_layers(model: Any) -> bool:
+    """Return whether a model is Sequential or functional, so that its layers say how to build it."""
+    if _library_of(model) == "keras":
+        return hasattr(model, "_functional") or hasattr(model, "_inputs_struct")
+    return bool(model._is_graph_network)
 
 
 def _library_of(source: Any) -> str | None:
