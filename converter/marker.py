@@ -88,8 +88,11 @@ class CellSpec:
         object.__setattr__(self, "attributes", tuple(sorted(self.attributes)))
 
     def attribute(self, name: str) -> Any:
-        """Return the attribute ``name``; KeyError if the cell has none of that name."""
-        return dict(self.attributes)[name]
+        """Return the attribute ``name``. Raises ValueError if the cell has none of that name."""
+        found = dict(self.attributes)
+        if name not in found:
+            raise ValueError(f"the cell {self.name} has no attribute {name}")
+        return found[name]
 
     def leaves(self) -> tuple[CellSpec, ...]:
         """Return the leaf cells in the order in which they run."""

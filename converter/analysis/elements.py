@@ -22,6 +22,9 @@ def result_elements(op: TfliteOp, operands: Sequence[Known]) -> tuple[SymbolicSh
     return elements + (None,) * (len(op.results) - len(elements))
 
 
+_MOST = 1 << 16
+"""The most elements that are followed: shapes have few, and a file may declare any number."""
+
 _Rule = Callable[[TfliteOp, Sequence[Known]], Sequence[SymbolicShape | None]]
 
 
@@ -48,7 +51,7 @@ def _elements(operand: Known) -> SymbolicShape | None:
     if operand.numbers is not None or operand.shape is None:
         return operand.numbers
     count = multiply(operand.shape)
-    return (None,) * count if isinstance(count, int) else None
+    return (None,) * count if isinstance(count, int) and count <= _MOST else None
 
 
 def _gathered(_: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape | None]:

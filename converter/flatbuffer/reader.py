@@ -26,6 +26,10 @@ _DAMAGE = (
 )
 
 
+class _SparseError(Exception):
+    """A constant of this name is sparse."""
+
+
 def read_file(path: Path) -> bytes:
     """Return the content of the model file at ``path``. Raises SourceError if it cannot be read."""
     check_readable(path)
@@ -45,7 +49,13 @@ def read_model(data: bytes, *, source: str = "model") -> Program:
             f"{source}: not a TFLite model: expected {IDENTIFIER!r} in bytes 4 to 8, got {data[4:8]!r}"
         )
     try:
-        return verify(_program(schema.ModelT.InitFromPackedBuf(data, 0)), after="reading")
+        _check_count(schema.Model.GetRootAs(data, 0), len(data))
+        return verify(_program(schema.ModelT.InitFromPackedBuf(data, 0), data), after="reading")
+    except _SparseError as error:
+        raise SourceError(
+            f"{source}: the constant {str(error)!r} is stored as a sparse tensor, expected dense constants; make "
+            "the .tflite without sparsity"
+        ) from error
     except _DAMAGE as error:
         raise SourceError(
             f"{source}: damaged or truncated TFLite model ({len(data)} bytes): {error}; download or "
@@ -53,21 +63,47 @@ def read_model(data: bytes, *, source: str = "model") -> Program:
         ) from error
 
 
-def _program(model: Any) -> Program:
+def _check_count(model: Any, size: int) -> None:
+    """Raise ValueError if a file of ``size`` bytes names the same tables again and again, which takes for ever.
+
+    A table takes 8 bytes or more, with what refers to it; writers do not share tables. Vectors may be shared.
+    """
+    tables = elements = 0
+    for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        tables += 1 + subgraph.TensorsLength() + subgraph.OperatorsLength()
+        if 8 * tables > size:
+            raise ValueError(f"it names more than {size // 8} tables, which {size} bytes cannot hold")
+        for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
+            elements += tensor.ShapeLength() + tensor.ShapeSignatureLength()
+        for op in map(subgraph.Operators, range(subgraph.OperatorsLength())):
+            elements += op.InputsLength() + op.OutputsLength()
+        if elements > _SHARED * size:
+            raise ValueError(
+                f"its ops and shapes have more than {_SHARED * size} numbers, too many for {size} bytes"
+            )
+
+
+_SHARED = 64
+"""How often each byte of a file may be read as part of a shared vector."""
+
+
+def _program(model: Any, data: bytes) -> Program:
     if not model.subgraphs:
         raise ValueError("expected at least one subgraph, got none")
     signatures = tuple(model.signatureDefs or ())
     tells_ranks = any(tensor.hasRank for subgraph in model.subgraphs for tensor in _items(subgraph.tensors))
     graphs, numbered = [], []
     for index, subgraph in enumerate(model.subgraphs):
-        values = _values(subgraph, model.buffers, tells_ranks=tells_ranks, computed=_computed(subgraph))
+        values = _values(subgraph, model.buffers, data, tells_ranks=tells_ranks, computed=_computed(subgraph))
         numbered.append(values)
         graphs.append(
             Graph(
                 name=_text(subgraph.name) or f"subgraph_{index}",
                 inputs=tuple(values[i] for i in _indices(subgraph.inputs, values)),
                 outputs=tuple(values[i] for i in _indices(subgraph.outputs, values)),
-                ops=tuple(_op(operator, model.operatorCodes, values) for operator in _items(subgraph.operators)),
+                ops=tuple(
+                    _op(operator, model.operatorCodes, values, data) for operator in _items(subgraph.operators)
+                ),
             )
         )
     read = []
@@ -102,12 +138,14 @@ def _computed(subgraph: Any) -> frozenset[int]:
     return frozenset(map(int, (*_items(subgraph.inputs), *results)))
 
 
-def _values(subgraph: Any, buffers: Any, *, tells_ranks: bool, computed: frozenset[int]) -> list[Value]:
+def _values(
+    subgraph: Any, buffers: Any, file: bytes, *, tells_ranks: bool, computed: frozenset[int]
+) -> list[Value]:
     names = Names()
     values = []
     for number, tensor in enumerate(_items(subgraph.tensors)):
         dtype = DTYPES[tensor.type]
-        data = _data(buffers[tensor.buffer], dtype, tensor)
+        data = _data(buffers[tensor.buffer], file, dtype, tensor)
         if data is None and number not in computed and not tensor.isVariable and dtype.numpy is not None:
             data = _without_elements(dtype, tensor)
         shape = _shape(tensor, tells_ranks=tells_ranks and data is None)
@@ -127,13 +165,23 @@ def _shape(tensor: Any, *, tells_ranks: bool) -> tuple[int | None, ...] | None:
     return tuple(None if dim < 0 else int(dim) for dim in signature)
 
 
-def _data(buffer: Any, dtype: DType, tensor: Any) -> Array | None:
-    if buffer.data is None or len(buffer.data) == 0:
+def _data(buffer: Any, file: bytes, dtype: DType, tensor: Any) -> Array | None:
+    found = _outside(file, buffer.offset, buffer.size) if buffer.offset > 1 else buffer.data
+    if found is None or len(found) == 0:
         return None
-    raw = np.frombuffer(np.asarray(buffer.data, np.uint8).tobytes(), np.uint8)
+    if tensor.sparsity is not None:
+        raise _SparseError(_text(tensor.name))
+    raw = np.frombuffer(np.asarray(found, np.uint8).tobytes(), np.uint8)
     if dtype.numpy is None:
         return raw
     return raw.view(dtype.numpy).reshape(tuple(_items(tensor.shape)))
+
+
+def _outside(file: bytes, offset: int, size: int) -> Array:
+    """Return what a file holds behind its flatbuffer: files beyond 2 GB have their constants there."""
+    if offset + size > len(file):
+        raise ValueError(f"expected {size} bytes from byte {offset}, but the file has {len(file)} bytes")
+    return np.frombuffer(file, np.uint8, size, offset)
 
 
 def _without_elements(dtype: DType, tensor: Any) -> Array | None:
@@ -142,11 +190,13 @@ def _without_elements(dtype: DType, tensor: Any) -> Array | None:
     return np.zeros(shape, dtype.numpy) if 0 in shape and min(shape) >= 0 else None
 
 
-def _op(operator: Any, codes: Any, values: list[Value]) -> Op:
+def _op(operator: Any, codes: Any, values: list[Value], file: bytes) -> Op:
     code = codes[operator.opcodeIndex]
     builtin = BUILTIN_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
     options = operator.builtinOptions if operator.builtinOptions is not None else operator.builtinOptions2
-    custom = operator.customOptions
+    custom, place = operator.customOptions, operator.largeCustomOptionsOffset
+    if place > 1:
+        custom = _outside(file, place, operator.largeCustomOptionsSize)
     return TfliteOp(
         builtin=builtin,
         operands=tuple(None if i < 0 else values[i] for i in _items(operator.inputs)),

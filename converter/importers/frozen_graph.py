@@ -14,7 +14,7 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.importers.conversion import convert_with, forget_implementations
-from converter.importers.graph_check import check_graph
+from converter.importers.graph_check import check_graph, check_sizes
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
 from converter.ir import Array, Program, Shape, Signature
@@ -132,6 +132,7 @@ def load_frozen_graph(
     _check_frozen(path, reached, nodes)
     if safe_mode:
         check_graph(graph, str(path))
+    check_sizes(graph, str(path))
     names = tuple(map(_node_name, inputs)) if inputs else _placeholders(reached, nodes, numbers)
     _check_names(path, nodes, names, "input")
     _check_names(path, dict.fromkeys(names), shapes, "input in input_shapes")

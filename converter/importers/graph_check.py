@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,64 @@ def nodes_of(graph: Any) -> Iterator[Placed]:
 def check_graph(graph: Any, place: str) -> None:
     """Raise SourceError if a GraphDef from a file holds an op that does more than compute."""
     refuse((placed for placed in nodes_of(graph) if not is_allowed(placed)), place)
+
+
+MOST_ELEMENTS = (1 << 31) - 1
+"""The most elements of a TFLite tensor: its kernels count them in int32."""
+
+_SIZES = {"BroadcastTo": 1, "Fill": 0, "Tile": 1}
+"""Ops by the operand that says how large their result is."""
+
+
+def check_sizes(graph: Any, place: str) -> None:
+    """Raise SourceError if a node would make more than a tensor can hold, which TensorFlow tries for minutes."""
+    placed = list(nodes_of(graph))
+    constants = {(one.scope, one.node.name): one.node for one in placed if one.node.op == "Const"}
+    for one in placed:
+        count = _elements(one, constants)
+        if count > MOST_ELEMENTS:
+            raise SourceError(
+                f"{place}: {one} makes {count} elements, more than a TFLite tensor can have "
+                f"({MOST_ELEMENTS}); make the model with smaller tensors"
+            )
+
+
+def _elements(placed: Placed, constants: Mapping[tuple[str, str], Any]) -> int:
+    """Return how many elements a node makes by constant sizes, zero if they are not constant."""
+    node = placed.node
+    read = [_numbers(constants.get((placed.scope, name.partition(":")[0]))) for name in node.input]
+    if node.op in _SIZES and len(read) == 2:
+        sizes = read[_SIZES[node.op]]
+        return math.prod(sizes) if sizes and min(sizes) >= 0 else 0
+    if (
+        node.op == "Range"
+        and len(read) == 3
+        and all(numbers is not None and len(numbers) == 1 for numbers in read)
+    ):
+        (start,), (limit,), (delta,) = (numbers or (0,) for numbers in read)
+        return len(range(start, limit, delta)) if delta else 0
+    return 0
+
+
+def _numbers(node: Any) -> tuple[int, ...] | None:
+    """Return the integers of a constant; None if there are none, or many."""
+    if node is None:
+        return None
+    import tensorflow as tf
+
+    proto = node.attr["value"].tensor
+    if proto.dtype not in {tf.int32.as_datatype_enum, tf.int64.as_datatype_enum}:
+        return None
+    sizes = [dimension.size for dimension in proto.tensor_shape.dim]
+    if len(sizes) > 1 or not all(0 <= size <= _MOST_AXES for size in sizes):
+        return None
+    try:
+        return tuple(map(int, tf.make_ndarray(proto).reshape(-1)))
+    except (TypeError, ValueError):
+        return None
+
+
+_MOST_AXES = 32
 
 
 def is_allowed(placed: Placed) -> bool:

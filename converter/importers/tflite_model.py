@@ -251,3 +251,6 @@ def _cell(leaf: marker.CellSpec, weights: dict[str, Array], location: Location) 
         return cells.build_cell(leaf, weights)
     except ValueError as error:
         raise _refused(Rule.CELL_OPTIONS, location, str(error), "change this option of the cell") from error
+    except (LookupError, TypeError, ArithmeticError, AttributeError) as error:
+        detail = f"its specification is damaged: {error!r:.200}"
+        raise _refused(Rule.CELL_OPTIONS, location, detail, "convert the original model again") from error

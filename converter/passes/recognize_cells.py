@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from converter.analysis.dimensions import Dimensions
 from converter.errors import Rejection
-from converter.ir import Graph, Names, Op, Program, Scan
+from converter.ir import Graph, Names, Op, Program, Recurrence, Scan
+from converter.ir.verify import broken_recurrence
 from converter.recognition import recognize
 from converter.rules import Rule
 
@@ -42,6 +43,9 @@ def _recognize_in(graph: Graph) -> Graph:
 def _recognized(scan: Scan, around: Dimensions, names: Names) -> Iterator[Op]:
     trial = names.copy()
     outcome = recognize(scan, around, trial)
+    if not isinstance(outcome, str):
+        faults = [fault for op in outcome if isinstance(op, Recurrence) for fault in broken_recurrence(op)]
+        outcome = faults[0] if faults else outcome  # what the file declares of a result does not fit
     if isinstance(outcome, str):
         yield replace(scan, refused=(_refusal(scan, outcome),))
         return

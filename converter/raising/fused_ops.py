@@ -58,6 +58,9 @@ def raise_fused_op(op: TfliteOp, producers: Producers, names: Names) -> tuple[Op
             f"it computes in {op.operand(0).type.dtype.value}; recurrent ops are read in float32",
             "make the .tflite without quantization, or with dynamic-range quantization",
         )
+    for value in op.results:
+        if value.type.dtype is not DType.FLOAT32:
+            raise refusal(op, Rule.FUSED_OP_FORM, f"its result {value.name} is {value.type}, expected float32")
     reading = _Reading(op, FusedWeights(op, producers), Emitter(op.name, names), names)
     return tuple(_READERS[op.builtin](reading))
 
