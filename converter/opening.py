@@ -102,7 +102,8 @@ def _refuse_variables(program: Program) -> None:
             Rule.CONSTANT_WEIGHTS,
             op.name,
             "the model assigns this variable while it runs, so its value cannot be stored as a constant",
-            "convert the model for inference, where it only reads its variables",
+            "convert the model for inference, where it only reads its variables; a random layer, such as Dropout "
+            "with training=True, changes its seed",
         )
         for op in program.ops()
         if as_tflite(op, "VAR_HANDLE")

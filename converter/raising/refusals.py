@@ -8,6 +8,7 @@ from converter.errors import ConversionError, Rejection
 from converter.ir import TfliteOp
 from converter.rules import Rule
 
+_RANDOM = ("Random", "Multinomial", "StatefulUniform", "StatefulStandardNormal", "StatefulTruncatedNormal")
 _OF_LISTS = ("TensorArray", "TensorList")
 
 
@@ -15,11 +16,14 @@ def refuse_custom_op(op: TfliteOp) -> Rejection:
     """Return why a CUSTOM op is refused. All list ops of one loop have equal refusals."""
     code = (op.custom_code or "").removeprefix("Flex")
     if not code.startswith(_OF_LISTS):
+        is_random = any(word in code for word in _RANDOM)
         return Rejection(
             Rule.BUILTIN_OPS_ONLY,
             op.name,
-            f"the TensorFlow op {code} has no TFLite equivalent",
-            "replace it with ops that TFLite has",
+            f"the TensorFlow op {code} {'draws random numbers and ' if is_random else ''}has no TFLite equivalent",
+            "convert the model for inference, without its random layers, or give the numbers as an input"
+            if is_random
+            else "replace it with ops that TFLite has",
         )
     return Rejection(
         Rule.LOOP_FORM,

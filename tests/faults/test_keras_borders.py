@@ -53,6 +53,49 @@ def test_convolutions_before_recurrences_fuse_with_an_open_batch(shaping: str, p
     assert_equal(converted, model, pool, inputs=[{name: case["input"].astype(np.float32)} for case in inputs])
 
 
+@pytest.mark.parametrize("halves", [False, True])
+def test_a_size_that_reshape_finds_is_a_number_beside_an_open_batch(halves: bool, pool: WorkerPool) -> None:
+    conv, recurrent = (
+        layers.Conv2D(8, 3, padding="same"),
+        layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 4, 3], tf.float32, name="x")])
+    def network(x: Any) -> Any:
+        y = tf.reshape(conv(x), [tf.shape(x)[0], -1, 32])
+        return recurrent(tf.concat(tf.split(y, 2, axis=-1)[::-1], -1) if halves else y)
+
+    network(tf.zeros([1, 16, 4, 3]))
+    converted = compile_source(network)
+    assert fused(converted) == 1
+    assert "WHILE" not in converted.report.op_counts
+    report = check(converted.model, network, pool=pool, runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+def test_a_random_op_is_refused_as_random() -> None:
+    @tf.function(input_signature=[tf.TensorSpec([1, 4, 3], tf.float32, name="x")])
+    def network(x: Any) -> Any:
+        return x * tf.random.stateless_uniform(tf.shape(x), [1, 2])
+
+    with pytest.raises(ConversionError, match=r"draws random numbers[\s\S]*without its random layers"):
+        compile_source(network)
+
+
+class AlwaysDropout(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = layers.Dropout(0.5)
+
+    def call(self, x: Any) -> Any:
+        return self.dropout(x, training=True)
+
+
+def test_a_random_layer_is_named_where_its_seed_is_a_variable() -> None:
+    with pytest.raises(ConversionError, match="a random layer, such as Dropout with training=True"):
+        compile_source(sequential((4, 3), AlwaysDropout(), layers.LSTM(2)))
+
+
 @pytest.mark.parametrize("layer", [layers.LSTM, layers.SimpleRNN])
 def test_a_layer_at_batch_one_is_recognised_from_a_function(layer: Any, pool: WorkerPool) -> None:
     model = sequential((9, 5), layer(7, return_sequences=True), batch=1)

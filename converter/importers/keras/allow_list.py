@@ -112,7 +112,9 @@ def _unlisted(entry: Entry, name: str, listed: frozenset[str], custom_objects: M
     what = "function" if entry["class_name"] == "function" else "class"
     words = f"it names the {what} {name!r}" + ("" if module in _NOWHERE else f" of the module {module!r}")
     if name not in listed:
-        return f"{words}, which is not among Keras' own that are known to only compute"
+        other = isinstance(registered, str) and registered not in (name, "") and what == "class"
+        called = f", registered as {registered!r}: that is its name as a custom object" if other else ""
+        return f"{words}, which is not among Keras' own that are known to only compute{called}"
     if registered not in (None, "", name, "function"):
         return f"{words} by another name, {registered!r}"
     if module not in _NOWHERE and not (isinstance(module, str) and _MODULE.fullmatch(module)):

@@ -77,6 +77,20 @@ def test_lambda_layers_run_only_when_they_are_told_to(library: ModuleType, suffi
 
 
 @both
+def test_a_registered_name_is_named(library: ModuleType, tmp_path: Path) -> None:
+    @library.saving.register_keras_serializable("Named")
+    class Twice(library.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2.0 * x
+
+    path = saved(network(library, Twice()), tmp_path / "model.keras")
+    with pytest.raises(
+        rnn.SourceError, match=r"'Twice'.*registered as 'Named>Twice': that is its name as a custom"
+    ):
+        rnn.convert(rnn.KerasFile(path, custom_objects={"Twice": Twice}))
+
+
+@both
 def test_custom_objects_are_what_the_user_gives(library: ModuleType, tmp_path: Path) -> None:
     class Doubling(library.layers.Layer):
         def call(self, x: Any) -> Any:
