@@ -59,6 +59,11 @@ def without_padding(op: TfliteOp) -> TfliteOp:
     return _with_options(op, {"padding": 1})
 
 
+def dilated(op: TfliteOp, height: int, width: int) -> TfliteOp:
+    """Return a convolution whose filters skip rows and columns."""
+    return _with_options(op, {"dilationHFactor": height, "dilationWFactor": width})
+
+
 def whole_along(op: TfliteOp, place: int) -> TfliteOp | None:
     """Return a STRIDED_SLICE or SLICE that takes all of one axis; None if it takes all of the others, too.
 

@@ -210,6 +210,7 @@ KERNELS: Mapping[str, Kernel] = MappingProxyType(
         "EXPAND_DIMS": lambda _, operands: [np.expand_dims(operands[0], int(operands[1]))],
         "FILL": lambda _, operands: [np.full(tuple(operands[0]), operands[1])],
         "FLOOR": _unary(np.floor),
+        "FLOOR_MOD": _binary(np.mod),
         "FULLY_CONNECTED": _fully_connected,
         "GATHER": _gather,
         "GELU": _gelu,

@@ -17,6 +17,7 @@ from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.constant_reshapes import constant_reshapes
 from converter.passes.dead_code import dead_code
 from converter.passes.expose_state import expose_state
+from converter.passes.fold_dilation import fold_dilation
 from converter.passes.fold_dropout import fold_dropout
 from converter.passes.fold_forget_bias import fold_forget_bias, forget_biases_folded
 from converter.passes.fuse_bidirectional import fuse_bidirectional
@@ -51,6 +52,7 @@ RAISE_FUSED_OPS = Pass("raise-fused-ops", raise_fused_ops, fused_ops_raised)
 RAISE_LOOPS = Pass("raise-loops", raise_loops)
 TRIM_SCANS = Pass("trim-scans", trim_scans, scans_trimmed)
 KEEP_AXES = Pass("keep-axes", keep_axes)
+FOLD_DILATION = Pass("fold-dilation", fold_dilation)
 CONSTANT_RESHAPES = Pass("constant-reshapes", constant_reshapes)
 FOLD_DROPOUT = Pass("fold-dropout", fold_dropout)
 RECOGNIZE_CELLS = Pass("recognize-cells", recognize_cells, cells_recognized)
@@ -65,6 +67,7 @@ DEAD_CODE = Pass("dead-code", dead_code)
 CANONICALIZE = (
     RAISE_FUSED_OPS,  # first: no other pass knows that an op may write its operands
     KEEP_AXES,  # before RAISE_LOOPS: the inputs of loops keep their shapes
+    FOLD_DILATION,  # before CONSTANT_RESHAPES: parts have a batch of their own
     CONSTANT_RESHAPES,  # after KEEP_AXES, which needs no RESHAPE where there was a computed one
     RAISE_LOOPS,
     TRIM_SCANS,  # after RAISE_LOOPS: loops carry values that are not read

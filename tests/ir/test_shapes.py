@@ -70,7 +70,7 @@ UNARY = (
 )
 BINARY = (
     *("ADD", "DIV", "EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "MAXIMUM", "MINIMUM", "MUL"),
-    *("NOT_EQUAL", "POW", "SQUARED_DIFFERENCE", "SUB"),
+    *("NOT_EQUAL", "POW", "SQUARED_DIFFERENCE", "SUB", "FLOOR_MOD"),
 )
 REDUCTIONS = ("MEAN", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MIN", "SUM")
 MASKS = ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask")
