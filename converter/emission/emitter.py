@@ -279,6 +279,15 @@ class Emitter:
             return self.op("RESHAPE", [x, target], result)
         return self.op("EXPAND_DIMS", [x, self.integer(axis)], result)
 
+    def pad(self, x: Value, pairs: Array) -> Value:
+        """Append a PAD by ``pairs`` [axes, 2] of zeros before and behind each axis; without any, return ``x``."""
+        if not pairs.any():
+            return x
+        sizes = zip(dims(x), pairs.sum(axis=1), strict=True)
+        shape = tuple(None if size is None else size + int(more) for size, more in sizes)
+        paddings = self.constant("paddings", pairs.astype(np.int32))
+        return self.op("PAD", [x, paddings], self.value("padded", x, shape))
+
     # --- shapes ------------------------------------------------------------------------------------------------
 
     def pack(self, parts: Sequence[Value], name: str, *, axis: int = 0) -> Value:

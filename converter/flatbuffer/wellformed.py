@@ -26,9 +26,7 @@ from converter.ir import (
 )
 from converter.ir.builtins import BUILTINS, UNKNOWN
 from converter.ir.shapes import operands_fit, result_shapes
-
-_MOST_ELEMENTS = (1 << 31) - 1
-"""Kernels count elements in int32."""
+from converter.ir.types import MOST_ELEMENTS
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
 
@@ -59,6 +57,7 @@ def _op_faults(op: TfliteOp, program: Program) -> Iterator[str]:
     yield from _count_faults(op)
     yield from _option_faults(op)
     yield from _graph_faults(op, program)
+    yield from _carried_faults(op, program)
     yield from _type_faults(op)
     yield from _shape_faults(op)
     yield from _size_faults(op)
@@ -120,17 +119,18 @@ def _graph_faults(op: TfliteOp, program: Program) -> Iterator[str]:
         for what, values, expected in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
             if expected is not None and _dtypes(values) != expected:
                 yield f"has a {role} with {what} of {_list(_dtypes(values))}, expected {_list(expected)}"
-        if op.builtin == "WHILE" and role == "body":
-            yield from _carried_faults(op, graph)
 
 
-def _carried_faults(op: TfliteOp, body: Graph) -> Iterator[str]:
+def _carried_faults(op: TfliteOp, program: Program) -> Iterator[str]:
     """Yield the values of a loop whose rank changes on the way through it."""
-    for place, result in enumerate(op.results):
-        found = [values[place].type for values in (body.inputs, body.outputs) if place < len(values)]
-        for other in found:
-            if None not in (other.rank, result.type.rank) and other.rank != result.type.rank:
-                yield f"has the result {result.name} of {result.type}, which is {other} in its body"
+    if op.builtin != "WHILE":
+        return
+    _, number = attributes.loop_graphs(op)
+    body = program.graphs[number]
+    for result, *inside in zip(op.results, body.inputs, body.outputs, strict=True):
+        for other in inside:
+            if None not in (other.type.rank, result.type.rank) and other.type.rank != result.type.rank:
+                yield f"has the result {result.name} of {result.type}, which is {other.type} in its body"
 
 
 _Types: TypeAlias = "tuple[DType | None, ...] | None"
@@ -220,7 +220,7 @@ def _shape_faults(op: TfliteOp) -> Iterator[str]:
 
 def _size_faults(op: TfliteOp) -> Iterator[str]:
     for result in op.results:
-        if result.type.is_static and _size(result.type) > _MOST_ELEMENTS:
+        if result.type.is_static and _size(result.type) > MOST_ELEMENTS:
             yield f"has the result {result.name} of {result.type}, more elements than a tensor can have"
 
 

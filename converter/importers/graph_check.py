@@ -9,6 +9,7 @@ from typing import Any
 
 from converter.errors import SourceError
 from converter.importers.allowed_ops import ALLOWED_OPS, CONSOLES
+from converter.ir.types import MOST_ELEMENTS
 
 TRUST = "if you trust it, convert it with safe_mode=False (--unsafe)"
 """The last words of every refusal."""
@@ -41,9 +42,6 @@ def check_graph(graph: Any, place: str) -> None:
     refuse((placed for placed in nodes_of(graph) if not is_allowed(placed)), place)
 
 
-MOST_ELEMENTS = (1 << 31) - 1
-"""The most elements of a TFLite tensor: its kernels count them in int32."""
-
 _SIZES = {"BroadcastTo": 1, "Fill": 0, "Tile": 1}
 """Ops by the operand that says how large their result is."""
 
@@ -64,17 +62,15 @@ def check_sizes(graph: Any, place: str) -> None:
 def _elements(placed: Placed, constants: Mapping[tuple[str, str], Any]) -> int:
     """Return how many elements a node makes by constant sizes, zero if they are not constant."""
     node = placed.node
+    if node.op not in {*_SIZES, "Range"}:
+        return 0
     read = [_numbers(constants.get((placed.scope, name.partition(":")[0]))) for name in node.input]
     if node.op in _SIZES and len(read) == 2:
         sizes = read[_SIZES[node.op]]
         return math.prod(sizes) if sizes and min(sizes) >= 0 else 0
-    if (
-        node.op == "Range"
-        and len(read) == 3
-        and all(numbers is not None and len(numbers) == 1 for numbers in read)
-    ):
-        (start,), (limit,), (delta,) = (numbers or (0,) for numbers in read)
-        return len(range(start, limit, delta)) if delta else 0
+    ends = [numbers[0] for numbers in read if numbers is not None and len(numbers) == 1]
+    if node.op == "Range" and len(ends) == len(read) == 3 and ends[2]:
+        return len(range(*ends))
     return 0
 
 

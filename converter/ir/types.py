@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
 
+MOST_ELEMENTS = (1 << 31) - 1
+"""The most elements of a TFLite tensor: its kernels count them in int32."""
+
 
 class DType(Enum):
     """Element types, named as in the TFLite schema."""

@@ -7,14 +7,13 @@ batch may follow.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from converter.analysis.dimensions import Dimensions
 from converter.ir import Graph, Op, Program, TfliteOp, constant, new_op
-from converter.ir.dimensions import SymbolicShape
+from converter.ir.dimensions import divide, multiply
 
 
 def constant_reshapes(program: Program) -> Program:
@@ -47,22 +46,11 @@ def _shape(op: Op, sizes: Dimensions) -> list[int] | None:
     elements = sizes.elements(op.operand(1))
     if elements is None:
         return None
-    elements = _without_rest(elements, sizes.shape(op.operand(0)))
+    rest = divide(
+        multiply(sizes.shape(op.operand(0)) or (None,)), multiply(size for size in elements if size != -1)
+    )
+    if elements.count(-1) == 1 and isinstance(rest, int):
+        elements = tuple(rest if size == -1 else size for size in elements)
     numbers = [size if isinstance(size, int) else -1 for size in elements]
     # Zero elements leave the unknown size open: the kernel cannot find it.
     return numbers if numbers.count(-1) <= 1 and 0 not in numbers else None
-
-
-def _without_rest(elements: SymbolicShape, shape: SymbolicShape | None) -> SymbolicShape:
-    """Return the sizes of a shape with a number for its -1, if all unknown sizes of the operand are among them."""
-    unknown = [size for size in elements if not isinstance(size, int)]
-    if elements.count(-1) != 1 or shape is None or None in unknown:
-        return elements
-    others = [size for size in shape if not isinstance(size, int)]
-    if len(others) != len(unknown) or any(others.count(size) != unknown.count(size) for size in unknown):
-        return elements
-    known = math.prod(size for size in elements if isinstance(size, int) and size != -1)
-    total = math.prod(size for size in shape if isinstance(size, int))
-    if not known or total % known:
-        return elements
-    return tuple(total // known if size == -1 else size for size in elements)

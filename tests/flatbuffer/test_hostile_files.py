@@ -65,11 +65,15 @@ def packed(made: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def adds_a_constant_outside(size: int = 8) -> bytes:
+def addition(content: bytes | None) -> Any:
+    """Return a model of y = x + c, where c holds ``content``."""
     tensors = [tensor("x", [2]), tensor("c", [2], 1), tensor("y", [2])]
-    made = model(
-        tensors, [op(0, [0, 1], [2], schema.AddOptionsT(), schema.BuiltinOptions.AddOptions)], ["ADD"], 2, [None]
-    )
+    add = op(0, [0, 1], [2], schema.AddOptionsT(), schema.BuiltinOptions.AddOptions)
+    return model(tensors, [add], ["ADD"], 2, [content])
+
+
+def adds_a_constant_outside(size: int = 8) -> bytes:
+    made = addition(None)
     made.buffers[1].offset, made.buffers[1].size = HERE, size
     data = packed(made)
     return data.ljust(HERE, b"\0") + np.array([3, 4], np.float32).tobytes()
@@ -91,11 +95,10 @@ def test_constants_beyond_the_end_of_the_file_are_refused() -> None:
 
 
 def test_sparse_constants_are_refused_by_name() -> None:
-    tensors = [tensor("x", [2]), tensor("c", [2], 1), tensor("y", [2])]
-    tensors[1].sparsity = schema.SparsityParametersT()
-    add = op(0, [0, 1], [2], schema.AddOptionsT(), schema.BuiltinOptions.AddOptions)
+    made = addition(bytes(8))
+    made.subgraphs[0].tensors[1].sparsity = schema.SparsityParametersT()
     with pytest.raises(SourceError, match="the constant 'c' is stored as a sparse tensor"):
-        read_model(packed(model(tensors, [add], ["ADD"], 2, [bytes(8)])))
+        read_model(packed(made))
 
 
 def test_tables_that_a_file_names_again_and_again_are_refused() -> None:
@@ -135,26 +138,31 @@ def test_tensors_beyond_any_kernel_are_refused() -> None:
         op(0, [1, 2], [3], schema.FillOptionsT(), schema.BuiltinOptions.FillOptions),
         op(1, [3, 0], [4], schema.AddOptionsT(), schema.BuiltinOptions.AddOptions),
     ]
-    contents = [np.array([size, size], np.int32).tobytes(), np.float32(1).tobytes()]
-    data = packed(model(tensors, ops, ["FILL", "ADD"], 4, list(contents)))
+    contents: list[bytes | None] = [np.array([size, size], np.int32).tobytes(), np.float32(1).tobytes()]
+    data = packed(model(tensors, ops, ["FILL", "ADD"], 4, contents))
     with pytest.raises(SourceError, match="more elements than a tensor can have"):
         compile_opened(load_tflite(data))
 
 
-def lstm_file() -> Any:
-    """Return a file of a fused LSTM, unpacked."""
-    program = stack([lstm_cell()])
-    return schema.ModelT.InitFromPackedBuf(compile_program(program).model, 0)
+def lstm_file(lowering: Lowering) -> Any:
+    """Return the file of an LSTM, unpacked."""
+    file = compile_program(stack([lstm_cell()]), ConvertOptions(lowering=lowering)).model
+    return schema.ModelT.InitFromPackedBuf(file, 0)
+
+
+def first_op(made: Any, builtin: int) -> tuple[Any, Any]:
+    """Return the first op of a kind, and the graph that holds it."""
+    return next(
+        (graph, one)
+        for graph in made.subgraphs
+        for one in graph.operators
+        if made.operatorCodes[one.opcodeIndex].builtinCode == builtin
+    )
 
 
 def test_a_fused_op_of_another_type_is_refused() -> None:
-    made = lstm_file()
-    (graph,) = made.subgraphs
-    (lstm,) = [
-        one
-        for one in graph.operators
-        if made.operatorCodes[one.opcodeIndex].builtinCode == schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
-    ]
+    made = lstm_file(Lowering.FUSED)
+    graph, lstm = first_op(made, schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM)
     graph.tensors[lstm.outputs[0]].type = schema.TensorType.INT16
     with pytest.raises(TfliteRnnError, match="int16"):
         compile_opened(load_tflite(packed(made)))
@@ -167,15 +175,8 @@ def test_a_cell_without_an_attribute_is_refused() -> None:
 
 
 def test_a_loop_whose_result_has_another_rank_is_refused() -> None:
-    file = compile_program(stack([lstm_cell()]), ConvertOptions(lowering=Lowering.WHILE)).model
-    made = schema.ModelT.InitFromPackedBuf(file, 0)
-    loops = [
-        (graph, one)
-        for graph in made.subgraphs
-        for one in graph.operators
-        if made.operatorCodes[one.opcodeIndex].builtinCode == schema.BuiltinOperator.WHILE
-    ]
-    graph, loop = loops[0]
+    made = lstm_file(Lowering.WHILE)
+    graph, loop = first_op(made, schema.BuiltinOperator.WHILE)
     place = next(number for number in loop.outputs if len(graph.tensors[number].shape) == 2)
     graph.tensors[place].shape = np.array([1, 4, 3], np.int32)
     graph.tensors[place].shapeSignature = None

@@ -11,9 +11,8 @@ import tensorflow as tf
 import tf_keras
 
 import tflite_rnn as rnn
-from tflite_rnn.runtime import AI_EDGE_LITERT, MICRO, TFLITE_RUNTIME, Runtime, WorkerPool
-
-QUICK = [Runtime(AI_EDGE_LITERT), Runtime(TFLITE_RUNTIME)]
+from tests.runtimes import QUICK
+from tflite_rnn.runtime import MICRO, Runtime, WorkerPool
 
 
 def layers(library: Any) -> Any:

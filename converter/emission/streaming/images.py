@@ -31,13 +31,9 @@ def _padded(rewriter: Rewriter, x: Value, op: TfliteOp, axis: int) -> Value:
         raise InvalidProgramError(f"{op.name}: expected a known size along axis {axis}, got {shape}")
     stride, reach = windows.strides[place], (span - 1) * windows.dilations[place] + 1
     total = max(0, (-(-size // stride) - 1) * stride + reach - size)
-    if not total:
-        return x
     pairs = np.zeros((4, 2), np.int32)
     pairs[axis] = total // 2, total - total // 2
-    wider = tuple(size + total if place == axis else known for place, known in enumerate(shape))
-    emitter = rewriter.emitter
-    return emitter.op("PAD", [x, emitter.constant("paddings", pairs)], emitter.value("padded", x, wider))
+    return rewriter.emitter.pad(x, pairs)
 
 
 def average(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:

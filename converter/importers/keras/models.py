@@ -96,9 +96,11 @@ def _reopened(model: Any, made: FlatFunction, call: Call, shapes: Mapping[str, S
 
 def _is_of_layers(model: Any) -> bool:
     """Return whether a model is Sequential or functional, so that its layers say how to build it."""
-    if _library_of(model) == "keras":
-        return hasattr(model, "_functional") or hasattr(model, "_inputs_struct")
-    return bool(model._is_graph_network)
+    if _library_of(model) != "keras":
+        return bool(model._is_graph_network)
+    import keras
+
+    return isinstance(model, keras.models.Sequential) or hasattr(model, "_inputs_struct")
 
 
 def _library_of(source: Any) -> str | None:
@@ -134,7 +136,7 @@ def _call_of_keras3(model: Any) -> Call:
     import keras
     import tensorflow as tf
 
-    if not isinstance(model, keras.models.Sequential) and not hasattr(model, "_inputs_struct"):
+    if not _is_of_layers(model):
         return _call_of_subclass3(model)
     functional = model._functional if isinstance(model, keras.models.Sequential) else model
     inputs = [
@@ -189,7 +191,7 @@ def _shapes_to_specs(shape: Any, model: Any) -> Any:
 def _call_of_keras2(model: Any) -> Call:
     import tensorflow as tf
 
-    if not model._is_graph_network:
+    if not _is_of_layers(model):
         return _call_of_subclass2(model)
     specs = [_spec(model, tensor, not isinstance(tensor.type_spec, tf.TensorSpec)) for tensor in model.inputs]
 
