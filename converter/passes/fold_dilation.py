@@ -100,8 +100,8 @@ def _match(op: Op, graph: Graph, producers: Producers) -> _Dilated | None:
     place = added[0] % 4 if added else None
     if (expand is None) != (place is None) or not _fits(op, conv, parts, place):
         return None
-    block = integers(parts.operand(1))
-    if not block or block != integers(op.operand(1)) or min(block) < 1 or math.lcm(*block) > _MOST:
+    block = _block(parts, op, 2 if place is None else 1)  # the last axis is that of channels
+    if block is None or (expand is None) != (place is None) or not _fits(op, conv, parts, place):
         return None
     paddings = _paddings(parts.operand(0), block, (parts.operand(2), op.operand(2)), graph)
     return None if paddings is None else _Dilated(parts.operand(0), conv, place, op.results[0], block, paddings)
@@ -119,6 +119,14 @@ def _fits(op: TfliteOp, conv: TfliteOp, parts: TfliteOp, place: int | None) -> b
     if ranks != {4 if place is None else 3} or made is None or kernel is None or {len(made), len(kernel)} != {4}:
         return False
     return place is None or (place in {1, 2} and kernel[place] == made[place] == 1)
+
+
+def _block(parts: TfliteOp, op: TfliteOp, most: int) -> tuple[int, ...] | None:
+    """Return the dilations, None if the two ops differ, or if they are along more than ``most`` axes."""
+    block = integers(parts.operand(1))
+    if not block or len(block) > most or block != integers(op.operand(1)):
+        return None
+    return block if min(block) >= 1 and math.lcm(*block) <= _MOST else None
 
 
 def _paddings(x: Value, block: Sequence[int], computed: tuple[Value, Value], graph: Graph) -> Array | None:

@@ -12,10 +12,11 @@ from keras import layers
 
 from converter.convert import compile_source
 from converter.flatbuffer import read_model
-from converter.ir import Program, TfliteOp, as_tflite, constant
+from converter.ir import Graph, Program, Signature, TfliteOp, as_tflite, constant, new_op
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.fold_dilation import fold_dilation
+from tests.programs import tensor
 from tests.runtimes import QUICK
 from tflite_rnn import check
 from tflite_rnn.runtime import WorkerPool
@@ -95,6 +96,25 @@ def test_other_paddings_and_crops_stay_as_they_are(changed: int) -> None:
     assert _parts(fold_dilation(program)) == 0
     other = replace(program, graphs=(replace(program.main, ops=tuple(ops)), *program.graphs[1:]))
     assert _parts(fold_dilation(other)) == 1
+
+
+def test_parts_of_the_channels_stay_as_they_are() -> None:
+    x, parts, made, y = (tensor(name, *shape) for name, *shape in _OF_CHANNELS)
+    block, zeros = np.array([1, 1, 2], np.int32), np.zeros((3, 2), np.int32)
+    weights = [np.ones((3, 1, 1, 1), np.float32), np.zeros(3, np.float32)]
+    data = [*weights, block, zeros, block, zeros]
+    kernel, bias, *rest = (constant(f"c{index}", content) for index, content in enumerate(data))
+    options = {"padding": 1, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    ops = (
+        new_op("SPACE_TO_BATCH_ND", [x, *rest[:2]], [parts]),
+        new_op("CONV_2D", [parts, kernel, bias], [made], options),
+        new_op("BATCH_TO_SPACE_ND", [made, *rest[2:]], [y]),
+    )
+    program = Program((Graph("main", (x,), (y,), ops),), (Signature("s", ("x",), ("y",)),))
+    assert _parts(fold_dilation(program)) == 1
+
+
+_OF_CHANNELS = (("x", 1, 4, 4, 2), ("parts", 2, 4, 4, 1), ("made", 2, 4, 4, 3), ("y", 1, 4, 4, 6))
 
 
 def _parts(program: Program) -> int:
