@@ -37,7 +37,7 @@ from converter.metadata import encode_metadata
 from converter.opening import import_source, open_source
 from converter.options import ConvertOptions, StatePolicy
 from converter.passes.masks_to_lengths import is_masked
-from converter.passes.pipeline import CANONICALIZE, accept, bound_loops, clean_up, pairing, prepare, run_passes
+from converter.passes.pipeline import CANONICALIZE, accept, clean_up, loop_passes, pairing, prepare, run_passes
 from converter.passes.refine_shapes import with_known_sizes
 from converter.passes.stream_layers import runs_backwards, with_main
 from converter.raising.fused_notes import fused_notes
@@ -105,7 +105,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     program = verify(program, after="import")
     notes = fused_notes(program, options.policy)
     accepting = accept(options)
-    canonical = (*CANONICALIZE, *bound_loops(options))
+    canonical = (*CANONICALIZE, *loop_passes(options))
     program = run_passes(program, (*accepting, *canonical))
     contract, streaming_notes = _contract(program, options)
     preparation = prepare(options)
@@ -120,6 +120,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
     _refuse_beyond_target(lowered, options.target)
     padding = options.mask_padding if is_masked(program) else None
     metadata = {METADATA: encode_metadata(options, contract, padding)}
+    bounds = (f"the loop {name} ends after at most {n} steps, as max_steps says" for name, n in options.max_steps)
     model = build_model(replace(lowered, description=DESCRIPTION), metadata=metadata)
     padding_notes = _padding_notes(options, is_masked=padding is not None)
     report = Report(
@@ -131,6 +132,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
             *notes,
             *streaming_notes,
             *padding_notes,
+            *bounds,
             *_notes_on_ops(lowered, options.target),
         ),
         chunks=contract,

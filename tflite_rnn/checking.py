@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ def check(
             reference, names = _renamed(reference, rename), _new_names(names, rename)
         metadata = read_metadata(content, source=_describe(model))
         chosen, notes = _runtimes(runtimes, metadata)
+        notes = (*notes, *_notes_on_bounds(metadata))
 
         def compared(cases: Sequence[Mapping[str, Array]], pool: ModelRunner = workers) -> ParityReport:
             return compare(
@@ -148,6 +149,15 @@ def check(
         broken = sorted(_with_gaps(cases, 0 if _is_time_major(program) else 1)) if is_padded else []
         gaps = [f"{name} has zero steps before others: masks must be padding on the right" for name in broken]
         return replace(compared(cases), notes=(*notes, *gaps))
+
+
+def _notes_on_bounds(metadata: ModelMetadata | None) -> Iterator[str]:
+    """Yield what a row may fail for where the model ends its loops and the reference does not."""
+    for name, steps in {} if metadata is None else metadata.max_steps.items():
+        yield (
+            f"the model ends the loop {name} after {steps} steps, and the reference goes on: where it takes more, "
+            f"compare with a function that has maximum_iterations={steps}"
+        )
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
@@ -245,6 +255,8 @@ def _runtimes(
 ) -> tuple[Sequence[Runtime], tuple[str, ...]]:
     """Return where to run, and a note for the runtime that the model was made for if it is not installed."""
     if given is not None:
+        if isinstance(given, str) or not all(isinstance(one, Runtime) for one in given):
+            raise OptionError(f"runtimes: expected members of tflite_rnn.runtime.RUNTIMES, got {given!r:.80}")
         return given, ()
     chosen = list(installed_runtimes())
     special = _MADE_FOR.get(metadata.target) if metadata is not None else None

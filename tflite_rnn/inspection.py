@@ -41,8 +41,9 @@ def _made(metadata: ModelMetadata | str) -> str:
         return metadata
     chunks = "" if metadata.chunks is None else "\n" + "\n".join(metadata.chunks.lines())
     padding = "" if metadata.mask_padding is None else f", masks are padding on the {metadata.mask_padding}"
+    bounds = "".join(f", {name} ends after at most {number} steps" for name, number in metadata.max_steps.items())
     made = f"made by tflite-rnn {metadata.compiler} for the target {metadata.target}"
-    return f"{made}, state {metadata.state}{padding}{chunks}"
+    return f"{made}, state {metadata.state}{padding}{bounds}{chunks}"
 
 
 def _kept(program: Program) -> Iterator[str]:

@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
-from converter.errors import ConversionError, OptionError, Rejection
+from converter.errors import ConversionError, Rejection
 from converter.ir import (
-    DType,
     Graph,
     Op,
     Program,
-    TensorType,
     TfliteOp,
     Value,
     as_tflite,
-    attributes,
     constant,
     dims,
     rewire,
     with_results,
 )
-from converter.raising.buffers import Buffer, Growing, buffers_of, loop_names, sizes_of_element, with_type
+from converter.raising.buffers import Buffer, Growing, buffers_of, sizes_of_element, with_type
 from converter.raising.lists import ListOperand, ReserveOperand
 from converter.rules import Rule
 
@@ -37,15 +32,10 @@ from converter.rules import Rule
 def lower_lists(program: Program, max_steps: Mapping[str, int], *, is_dynamic: bool) -> Program:
     """Return ``program`` with its lists as buffers; unchanged if one of them has no such form.
 
-    ``max_steps`` bounds the steps of loops by their names. Raises ConversionError if a loop's steps have no bound,
-    or if what a loop has collected needs an open size and sizes cannot be open (not ``is_dynamic``); OptionError
-    if ``max_steps`` names a loop that is not there.
+    ``max_steps`` are the steps of loops that `bound_loops` has bounded, by their names. Raises ConversionError if
+    a loop's steps have no bound, or if what a loop has collected needs an open size and sizes cannot be open (not
+    ``is_dynamic``).
     """
-    known = loop_names(program)
-    unknown = [name for name in max_steps if name not in known]
-    if unknown:
-        loops = ", ".join(known) or "none, but those with a bound of their own"
-        raise OptionError(f"max_steps: no loop is called {', '.join(unknown)}; the loops are {loops}")
     buffers = buffers_of(program, max_steps)
     if buffers is None:
         return program
@@ -59,9 +49,7 @@ class _Lowering:
         self._counts: dict[Value, Value] = {}
 
     def program(self) -> Program:
-        graphs = [self._graph(graph) for graph in self._program.graphs]
-        program = replace(self._program, graphs=tuple(self._bounded(graphs)))
-        return self._with_counts(program)
+        return self._with_counts(self._program.map_graphs(self._graph))
 
     def _graph(self, graph: Graph) -> Graph:
         emitter = Emitter("buffers", graph.names())
@@ -171,23 +159,6 @@ class _Lowering:
         return growing.loop.op.results[growing.counter]
 
     # --- the program -------------------------------------------------------------------------------------------
-
-    def _bounded(self, graphs: list[Graph]) -> list[Graph]:
-        """Return ``graphs`` with the bounds that the user gave in the conditions of the loops."""
-        for buffer in dict.fromkeys(self._buffers.values()):
-            growing = buffer.growing
-            if growing is None or growing.limit.name != "max_steps":
-                continue
-            number = attributes.loop_graphs(growing.loop.op)[0]
-            condition = graphs[number]
-            emitter = Emitter("bound", condition.names())
-            emitter.ops += condition.ops
-            limit = emitter.constant("max_steps", np.array(growing.limit.data, np.int32))
-            below = emitter.less(condition.inputs[growing.counter], limit, "is_below")
-            both = Value(emitter.name("goes_on"), TensorType(DType.BOOL, ()))
-            emitter.op("LOGICAL_AND", [condition.outputs[0], below], both)
-            graphs[number] = replace(condition, ops=tuple(emitter.ops), outputs=(both,))
-        return graphs
 
     def _with_counts(self, program: Program) -> Program:
         """Return ``program`` with the number of elements of each output that is a whole buffer."""

@@ -13,6 +13,7 @@ from converter.options import ConvertOptions, StatePolicy
 from converter.passes.absorb_reversals import absorb_reversals
 from converter.passes.absorb_transposes import absorb_transposes
 from converter.passes.adapt_to_target import adapt_to_target, adapted
+from converter.passes.bound_loops import bound_loops
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.constant_reshapes import constant_reshapes
 from converter.passes.dead_code import dead_code
@@ -84,11 +85,12 @@ CANONICALIZE = (
 )
 
 
-def bound_loops(options: ConvertOptions) -> tuple[Pass, ...]:
-    """Return the passes that lower the lists of loops that are no scans."""
+def loop_passes(options: ConvertOptions) -> tuple[Pass, ...]:
+    """Return the passes that bound the loops that are no scans, and lower their lists."""
     steps, is_dynamic = dict(options.max_steps), LIMITS[options.target].dynamic
+    bounded = Pass("bound-loops", lambda program: bound_loops(program, steps))
     lowered = Pass("lower-lists", lambda program: lower_lists(program, steps, is_dynamic=is_dynamic))
-    return (lowered, DEAD_CODE)
+    return (bounded, lowered, DEAD_CODE)
 
 
 VARIABLE_PASSES: Mapping[StatePolicy, tuple[Pass, ...]] = {

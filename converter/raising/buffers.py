@@ -200,16 +200,6 @@ def _settle(buffer: Buffer, program: Program, max_steps: Mapping[str, int]) -> b
     return True
 
 
-def loop_names(program: Program) -> list[str]:
-    """Return the names of the loops that are left in a program."""
-    return [
-        loop_name(loop_of(op, graph, program))
-        for graph in program.graphs
-        for op in graph.ops
-        if isinstance(op, TfliteOp) and op.builtin == "WHILE"
-    ]
-
-
 def _writer(buffer: Buffer, program: Program) -> Loop | None:
     """Return the loop whose body has the only op that writes to a list, None if there is none."""
     if len(buffer.writes) != 1:

@@ -60,6 +60,10 @@ class Loop:
         """Return the positions of the counters, which count steps from zero."""
         return frozenset(position for position in self.positions if self._is_counter(position))
 
+    def scalar_counters(self) -> frozenset[int]:
+        """Return the positions of the counters that are scalars."""
+        return frozenset(position for position in self.counters() if self.body.inputs[position].type.shape == ())
+
     def _is_counter(self, position: int) -> bool:
         before, inside = self.initial(position), self.body.inputs[position]
         if before.type.dtype not in _INTEGERS or before.data is None or before.data.size != 1 or before.data.any():

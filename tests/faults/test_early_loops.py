@@ -13,8 +13,8 @@ from converter.errors import ConversionError, OptionError
 from converter.options import ConvertOptions
 from converter.sources import Function
 from tests.runtimes import INSTALLED, QUICK
-from tflite_rnn import nn
-from tflite_rnn.runtime import WorkerPool, compare
+from tflite_rnn import check, nn
+from tflite_rnn.runtime import WorkerPool, compare, read_metadata
 
 
 def decoder(batch: int | None, limit: int | None) -> Any:
@@ -141,3 +141,42 @@ def test_on_a_target_of_fixed_sizes_the_buffer_and_its_count_are_returned(pool: 
         assert count == len(expected["tokens"])
         np.testing.assert_array_equal(found["tokens"][:count], expected["tokens"])
         assert not found["tokens"][count:].any()
+
+
+def last_state(limit: int | None, *, sized: bool = False) -> Any:
+    """Halve a state until it is small: a loop that returns its state, and what it wrote into four rows."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], name="state")])
+    def settle(state: tf.Tensor) -> dict[str, tf.Tensor]:
+        def body(h: tf.Tensor, t: tf.Tensor, out: Any) -> tuple[Any, ...]:
+            return h * 0.5, t + 1, out.write(t % 4, tf.reduce_sum(h, 0)) if sized else out
+
+        rows: Any = tf.TensorArray(tf.float32, size=4, element_shape=[4]) if sized else tf.constant(0)
+        start = (state, tf.constant(0), rows)
+        h, _, rows = tf.while_loop(
+            lambda h, *_: tf.reduce_max(tf.abs(h)) > 0.01, body, start, maximum_iterations=limit
+        )
+        return {"h": h, "rows": rows.stack()} if sized else {"h": h}
+
+    return settle
+
+
+@pytest.mark.parametrize("sized", [False, True])
+def test_a_loop_that_collects_nothing_ends_at_the_bound_too(sized: bool, pool: WorkerPool) -> None:
+    converted = bounded(last_state(None, sized=sized), **{"while": 5})
+    assert "the loop while ends after at most 5 steps, as max_steps says" in converted.report.notes
+    cases = states((3, 1.0), (2, 40.0), (4, 0.1))
+    report = compare(converted.model, reference(last_state(5, sized=sized)), cases, pool=pool, runtimes=INSTALLED)
+    assert report.ok, str(report)
+
+
+def test_the_bound_is_in_the_metadata_and_a_check_says_what_it_means() -> None:
+    function = last_state(None)
+    converted = bounded(function, **{"while": 5})
+    metadata = read_metadata(converted.model)
+    assert metadata is not None
+    assert metadata.max_steps == {"while": 5}
+    report = check(converted, function, inputs=states((3, 1.0)), runtimes=QUICK)
+    assert any("maximum_iterations=5" in note for note in report.notes)
+    assert not report.ok
+    assert check(converted, last_state(5), inputs=states((3, 1.0)), runtimes=QUICK).ok

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from converter.chunks import ChunkContract
@@ -39,7 +40,7 @@ class ModelMetadata:
 
     ``state`` is ``"stateless"``, ``"explicit"`` or ``"streaming"``, see `tflite_rnn.convert`. ``chunks`` is what a
     model promises that runs on chunks, None for others. ``mask_padding`` is ``"right"`` if masked steps must be
-    behind all others of a row.
+    behind all others of a row. ``max_steps`` are the most steps of loops by their names, as the user gave them.
     """
 
     compiler: str
@@ -47,6 +48,7 @@ class ModelMetadata:
     state: str
     chunks: ChunkContract | None = None
     mask_padding: str | None = None
+    max_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_metadata(model: bytes, *, source: str = "the model") -> ModelMetadata | None:
@@ -81,10 +83,16 @@ def _parsed(entry: bytes, source: str) -> ModelMetadata:
     padding = read.get("mask_padding")
     if padding not in {None, "right"}:
         raise ValueError(f"mask_padding: expected 'right', got {padding!r:.40}")
-    found = ModelMetadata(compiler, target, state, chunks, padding)
+    found = ModelMetadata(compiler, target, state, chunks, padding, _steps(read.get("max_steps", {})))
     if found.state not in STATE_POLICIES:
         raise ValueError(f"state: expected one of {', '.join(STATE_POLICIES)}, got {found.state!r:.40}")
     return found
+
+
+def _steps(read: object) -> dict[str, int]:
+    if not isinstance(read, dict) or not all(type(number) is int and number > 0 for number in read.values()):
+        raise ValueError(f"max_steps: expected numbers of steps by loops, got {read!r:.40}")
+    return read
 
 
 def _word(read: dict[str, Any], key: str) -> str:
