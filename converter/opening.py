@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,7 +43,7 @@ def open_source(given: object) -> Source:
 
 def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
     """Return the model of a source that TensorFlow reads and runs. Errors as `open_source`."""
-    shapes = source.input_shapes or {}
+    shapes, steps = source.input_shapes or {}, source.max_steps or {}
     match source:
         case SavedModel():
             from converter.importers.saved_model import load_function
@@ -51,11 +52,11 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
             if not path.is_dir():
                 raise SourceError(f"{path}: expected the directory of a SavedModel, got a file")
             function = load_function(path, signature_key=source.signature_key, safe_mode=source.safe_mode)
-            return function.with_shapes(shapes)
+            return function.with_shapes(shapes).with_max_steps(steps)
         case FrozenGraph():
             from converter.importers.frozen_graph import load_frozen_graph
 
-            return load_frozen_graph(
+            graph = load_frozen_graph(
                 _existing(source.path),
                 inputs=source.inputs,
                 outputs=source.outputs,
@@ -63,21 +64,23 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
                 constants=source.constants,
                 safe_mode=source.safe_mode,
             )
+            return replace(graph, max_steps=steps)
         case KerasFile():
             from converter.importers.keras import load_keras_file
 
             path, objects = _existing(source.path), source.custom_objects
-            return load_keras_file(path, custom_objects=objects, safe_mode=source.safe_mode).with_shapes(shapes)
+            keras = load_keras_file(path, custom_objects=objects, safe_mode=source.safe_mode)
+            return keras.with_shapes(shapes).with_max_steps(steps)
         case KerasModel():
             from converter.importers.keras import from_keras_model
 
-            return from_keras_model(source.model).with_shapes(shapes)
+            return from_keras_model(source.model).with_shapes(shapes).with_max_steps(steps)
         case Function():
             from converter.importers.tf_function import FlatFunction, flatten_function
 
             function = source.function
             flat = function if isinstance(function, FlatFunction) else flatten_function(function)
-            return flat.with_shapes(shapes)
+            return flat.with_shapes(shapes).with_max_steps(steps)
 
 
 def _existing(path: StrPath) -> Path:

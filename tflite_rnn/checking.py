@@ -111,14 +111,17 @@ def check(
     program = read_model(content, source=_describe(model))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(WorkerPool()) if pool is None else pool
-        reference, names = _open_reference(source, program, rename or {}, workers, stack, limits)
+        metadata = read_metadata(content, source=_describe(model))
+        steps = {} if metadata is None else metadata.max_steps
+        reference, names = _open_reference(
+            _with_steps(source, steps), program, rename or {}, workers, stack, limits
+        )
         if not _is_plain_function(source):
             reference = _guarded(reference)
         if rename:
             reference, names = _renamed(reference, rename), _new_names(names, rename)
-        metadata = read_metadata(content, source=_describe(model))
         chosen, notes = _runtimes(runtimes, metadata)
-        notes = (*notes, *_notes_on_bounds(metadata))
+        notes = (*notes, *_notes_on_bounds(source, steps))
 
         def compared(cases: Sequence[Mapping[str, Array]], pool: ModelRunner = workers) -> ParityReport:
             return compare(
@@ -151,13 +154,28 @@ def check(
         return replace(compared(cases), notes=(*notes, *gaps))
 
 
-def _notes_on_bounds(metadata: ModelMetadata | None) -> Iterator[str]:
-    """Yield what a row may fail for where the model ends its loops and the reference does not."""
-    for name, steps in {} if metadata is None else metadata.max_steps.items():
-        yield (
-            f"the model ends the loop {name} after {steps} steps, and the reference goes on: where it takes more, "
-            f"compare with a function that has maximum_iterations={steps}"
-        )
+def _with_steps(given: Any, steps: Mapping[str, int]) -> Any:
+    """Return a source whose loops end after the ``steps`` of the model; a plain function is what it is."""
+    if not steps or _is_plain_function(given):
+        return given
+    source = as_source(given)
+    return replace(source, max_steps={**(source.max_steps or {}), **steps})
+
+
+def _notes_on_bounds(given: Any, steps: Mapping[str, int]) -> Iterator[str]:
+    """Yield after how many steps the loops of the model end, and whether those of the reference do."""
+    goes_on = _is_plain_function(given) or isinstance(as_source(given), FrozenGraph | TfliteModel)
+    for name, number in steps.items():
+        if goes_on:
+            yield (
+                f"the model ends the loop {name} after {number} steps: where the reference takes more, compare "
+                f"with one that has maximum_iterations={number}"
+            )
+        else:
+            yield (
+                f"the loop {name} ends after {number} steps, in the model and, where it has one of that name, in "
+                "the reference"
+            )
 
 
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:

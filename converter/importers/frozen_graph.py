@@ -6,13 +6,14 @@ import difflib
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converter.errors import SourceError
+from converter.importers.bounded import bounded_graph
 from converter.importers.conversion import convert_with, forget_implementations
 from converter.importers.graph_check import check_graph, check_sizes
 from converter.importers.source import SIGNATURE_KEY
@@ -43,6 +44,7 @@ class GraphFunction:
     constants: Mapping[str, Array]
     input_shapes: Mapping[str, Shape]
     notes: tuple[str, ...] = ()
+    max_steps: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the original graph in a session of TensorFlow 1."""
@@ -55,7 +57,7 @@ class GraphFunction:
         fed = {_tensor(name): inputs[name] for name in self.input_names}
         fed |= {_tensor(name): number for name, number in self.constants.items()}
         with tf.Graph().as_default() as graph, tf1.Session(graph=graph) as session:
-            tf1.import_graph_def(self.graph, name="")
+            tf1.import_graph_def(bounded_graph(self.graph, self.max_steps), name="")
             results = session.run([_tensor(name) for name in self.output_names], fed)
         return {name: np.asarray(result) for name, result in zip(self.output_names, results, strict=True)}
 

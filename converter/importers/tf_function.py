@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import SourceError
+from converter.importers.bounded import bounded_function
 from converter.importers.conversion import convert_with, forget_saved_implementations
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tflite_model import import_tflite
@@ -46,6 +47,10 @@ class FlatFunction:
     """Shapes of inputs with more known dimensions than those of ``concrete``; see `with_shapes`."""
     reopen: Callable[[Mapping[str, Shape]], FlatFunction] | None = None
     """Traces the function anew with other shapes of inputs, by name; None if it is one trace for ever."""
+    max_steps: Mapping[str, int] = field(default_factory=dict)
+    """The steps after which loops end when it is called, by their names."""
+    _bounded: list[Callable[[Sequence[Array]], list[Array]]] = field(default_factory=list)
+    """The function that a call runs if ``max_steps`` are given, once there is one."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the function in TensorFlow: arrays by input name to arrays by output name."""
@@ -54,8 +59,21 @@ class FlatFunction:
         missing = [name for name in self.input_names if name not in inputs]
         if missing:
             raise SourceError(f"{self.name}: missing values of the inputs {', '.join(missing)}")
+        if self.max_steps:
+            results = self._with_bounds()([inputs[name] for name in self.input_names])
+            return dict(zip(sorted(self.output_names), map(np.asarray, results), strict=True))
         tensors = [tf.convert_to_tensor(inputs[name]) for name in self.input_names]
         return {name: np.asarray(tensor) for name, tensor in self._call(self.concrete, tensors).items()}
+
+    def with_max_steps(self, max_steps: Mapping[str, int]) -> FlatFunction:
+        """Return the function with loops that end after ``max_steps``, by their names, when it is called."""
+        return replace(self, max_steps=dict(max_steps), _bounded=[])
+
+    def _with_bounds(self) -> Callable[[Sequence[Array]], list[Array]]:
+        if not self._bounded:
+            flat = replace(self, marked=None)._flat().get_concrete_function()
+            self._bounded.append(bounded_function(flat, self.max_steps))
+        return self._bounded[0]
 
     def with_shapes(self, shapes: Mapping[str, Sequence[int | None]]) -> FlatFunction:
         """Return the function with the ``shapes`` of inputs, which may fix unknown dimensions.

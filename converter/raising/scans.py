@@ -97,7 +97,11 @@ def raise_loop(loop: Loop, names: Names) -> Raised | None:
 
 def loop_name(loop: Loop) -> str:
     """Return the name of the layer that the loop belongs to."""
-    path = re.sub(r"(/LoopCond)?_body$", "", loop.body.name)
+    return name_of_loop(re.sub(r"(/LoopCond)?_body$", "", loop.body.name))
+
+
+def name_of_loop(path: str) -> str:
+    """Return the name of the layer that a While op belongs to, by the path of the op."""
     return re.sub(r"/while(_\d+)?$", "", path) or "while"
 
 

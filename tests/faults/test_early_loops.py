@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner, Result
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from converter.convert import Converted, compile_source
 from converter.errors import ConversionError, OptionError
 from converter.options import ConvertOptions
-from converter.sources import Function
+from converter.sources import Function, SavedModel
 from tests.runtimes import INSTALLED, QUICK
 from tflite_rnn import check, nn
+from tflite_rnn.cli import main
 from tflite_rnn.runtime import WorkerPool, compare, read_metadata
 
 
@@ -170,13 +174,65 @@ def test_a_loop_that_collects_nothing_ends_at_the_bound_too(sized: bool, pool: W
     assert report.ok, str(report)
 
 
+@pytest.mark.runtime
 def test_the_bound_is_in_the_metadata_and_a_check_says_what_it_means() -> None:
     function = last_state(None)
     converted = bounded(function, **{"while": 5})
     metadata = read_metadata(converted.model)
     assert metadata is not None
     assert metadata.max_steps == {"while": 5}
-    report = check(converted, function, inputs=states((3, 1.0)), runtimes=QUICK)
-    assert any("maximum_iterations=5" in note for note in report.notes)
-    assert not report.ok
-    assert check(converted, last_state(5), inputs=states((3, 1.0)), runtimes=QUICK).ok
+    bounded_reference = check(converted, function, inputs=states((3, 1.0)), runtimes=QUICK)
+    assert bounded_reference.ok, str(bounded_reference)
+    assert any("while ends after 5 steps, in the model and" in note for note in bounded_reference.notes)
+    plain = check(converted, reference(function), inputs=states((3, 1.0)), runtimes=QUICK)
+    assert not plain.ok
+    assert any("maximum_iterations=5" in note for note in plain.notes)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+class Endless(tf.Module):
+    """A loop that never ends by itself, with a variable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = tf.Variable(np.random.default_rng(2).standard_normal((3, 3)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], name="x")])
+    def run(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what h is after all steps, and how many they were."""
+        h, t = tf.while_loop(
+            lambda h, _: tf.reduce_all(h < 9.0), lambda h, t: (tf.tanh(h @ self.kernel), t + 1), (x, 0)
+        )
+        return {"z": h, "a": t}
+
+
+@pytest.mark.runtime
+def test_check_ends_the_loops_of_every_reference_where_the_model_ends_them(tmp_path: Path) -> None:
+    """Also one that would never end, and one that is read in a process of its own."""
+    module = Endless()
+    function = module.run.get_concrete_function()
+    assert check(bounded(function, **{"while": 6}), function, runtimes=QUICK).ok
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.run})
+    converted = compile_source(SavedModel(tmp_path, max_steps={"while": 6}))
+    report = check(converted, SavedModel(tmp_path), runtimes=QUICK)
+    assert report.ok, str(report)
+
+
+@pytest.mark.runtime
+def test_a_frozen_graph_is_bounded_and_checked_from_the_command_line(tmp_path: Path) -> None:
+    function = last_state(None).get_concrete_function()
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    graph, model = tmp_path / "loop.pb", tmp_path / "loop.tflite"
+    graph.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    made = run("convert", graph, "-o", model, "--max-steps", "while=3", "--inputs", "state")
+    assert made.exit_code == 0, made.output
+    assert "the loop while ends after at most 3 steps" in made.output
+    shown = run("inspect", model)
+    assert "while ends after at most 3 steps" in " ".join(shown.output.split())
+    values = tmp_path / "values.npz"
+    np.savez(values, state=states((2, 40.0))[0]["state"])
+    checked = run("check", model, "--against", graph, "--input-nodes", "state", "--inputs", values)
+    assert checked.exit_code == 0, checked.output

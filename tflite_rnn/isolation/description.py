@@ -41,6 +41,7 @@ _ERRORS: Final[Mapping[str, type[TfliteRnnError]]] = {
 def describe_source(source: FileSource) -> Json | None:
     """Return a source as JSON; None if it brings objects that only exist in this process."""
     options: Json = {"input_shapes": _shapes(source.input_shapes), "safe_mode": source.safe_mode}
+    options["max_steps"] = dict(source.max_steps or {})
     match source:
         case SavedModel():
             options["signature_key"] = source.signature_key
