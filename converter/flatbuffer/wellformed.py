@@ -25,7 +25,7 @@ from converter.ir import (
     integers,
 )
 from converter.ir.builtins import BUILTINS, UNKNOWN
-from converter.ir.shapes import operands_fit, result_shapes
+from converter.ir.shapes import listed_per_axis, operands_fit, result_shapes
 from converter.ir.types import MOST_ELEMENTS
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
@@ -59,6 +59,7 @@ def _op_faults(op: TfliteOp, program: Program) -> Iterator[str]:
     yield from _graph_faults(op, program)
     yield from _carried_faults(op, program)
     yield from _type_faults(op)
+    yield from _axis_faults(op)
     yield from _shape_faults(op)
     yield from _size_faults(op)
 
@@ -195,7 +196,7 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
             yield f"reads {first.name} of {first.type} and {last.name} of {last.type}, expected one element type"
 
 
-def _shape_faults(op: TfliteOp) -> Iterator[str]:
+def _axis_faults(op: TfliteOp) -> Iterator[str]:
     for axis, rank in attributes.named_axes(op):
         if not -rank <= axis < rank:
             yield f"has the axis {axis}, expected one of {-rank} to {rank - 1}"
@@ -203,6 +204,12 @@ def _shape_faults(op: TfliteOp) -> Iterator[str]:
         order = attributes.permutation(op)
         if order is not None and sorted(order) != list(range(len(order))):
             yield f"has the order of axes {list(order)}, expected a permutation"
+    listed = listed_per_axis(op)
+    if listed is not None and listed[0] != listed[1]:
+        yield f"has {listed[0]} numbers for the axes of {op.operand(0).type}, expected {listed[1]}"
+
+
+def _shape_faults(op: TfliteOp) -> Iterator[str]:
     if op.builtin == "GATHER":
         yield from _index_faults(op)
     dense = FullyConnected.match(op)

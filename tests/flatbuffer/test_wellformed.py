@@ -79,6 +79,14 @@ def test_our_own_files_are_well_formed(program: Program) -> None:
             new_op("GATHER", [X, ints(0, 2)], [Y], {"axis": 0}),
             r"elements \[0, 2\], expected numbers from 0 to 1",
         ),
+        *(
+            (new_op(kind, [tensor("o", None, 2, 3, 4), given], [tensor("r", 2, None, 3)]), fault)
+            for kind, given, fault in (
+                ("TRANSPOSE", ints(1, 0, 2), r"has 3 numbers for the axes of float32\[\?,2,3,4\], expected 4"),
+                ("TILE", ints(1, 2, 1), "has 3 numbers .*, expected 4"),
+                ("PAD", ints(0, 0, 0, 0, 0, 0), "has 6 numbers .*, expected 8"),
+            )
+        ),
         (new_op("ADD", [X, tensor("w", 2, 4)], [Y]), r"do not fit together: float32\[2,3\], float32\[2,4\]"),
         (new_op("SUM", [X, ints(0)], [Y]), r"has the result y of float32\[2,3\], expected float32\[3\]"),
     ],

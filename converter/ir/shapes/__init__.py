@@ -7,6 +7,7 @@ size is None, and so is a shape of unknown rank.
 from converter.ir.shapes.inference import (
     infer_shapes,
     known_of,
+    listed_per_axis,
     operands_fit,
     refined_value,
     result_shapes,
@@ -14,4 +15,13 @@ from converter.ir.shapes.inference import (
 )
 from converter.ir.shapes.known import Known
 
-__all__ = ["Known", "infer_shapes", "known_of", "operands_fit", "refined_value", "result_shapes", "sizing"]
+__all__ = [
+    "Known",
+    "infer_shapes",
+    "known_of",
+    "listed_per_axis",
+    "operands_fit",
+    "refined_value",
+    "result_shapes",
+    "sizing",
+]

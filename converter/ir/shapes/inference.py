@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -69,6 +71,17 @@ def operands_fit(op: TfliteOp) -> bool:
     except (ValueError, LookupError):
         return False
     return True
+
+
+_PER_AXIS: Final = {"TRANSPOSE": 1, "TILE": 1, "SLICE": 1, "PAD": 2, "PADV2": 2, "MIRROR_PAD": 2}
+
+
+def listed_per_axis(op: TfliteOp) -> tuple[int, int] | None:
+    """Return how many numbers operand 1 has and must have; None if ``op`` has no list for the axes of x."""
+    if op.builtin not in _PER_AXIS or op.operand(0).type.rank is None or not op.operand(1).type.is_static:
+        return None
+    found = math.prod(size or 0 for size in op.operand(1).type.shape or ())
+    return found, _PER_AXIS[op.builtin] * (op.operand(0).type.rank or 0)
 
 
 def _is_settled(value: Value | None, is_sizing: bool) -> bool:
