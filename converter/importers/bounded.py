@@ -48,7 +48,8 @@ def bounded_graph(graph: Any, max_steps: Mapping[str, int]) -> Any:
         if node.op in _LOOPS and (name := name_of_loop(_CALLS.sub("", node.name))) in max_steps
     }
     for name, steps in conditions.items():
-        _bound(functions[name], steps)
+        if _has_counter(functions[name]):
+            _bound(functions[name], steps)
     return bounded
 
 
@@ -56,6 +57,12 @@ def _nodes(graph: Any) -> Iterator[Any]:
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def
+
+
+def _has_counter(condition: Any) -> bool:
+    """Return whether the first value of a condition counts steps: a While op made by hand may have none."""
+    first = condition.signature.input_arg[0] if condition.signature.input_arg else None
+    return first is not None and first.name.endswith("loop_counter")
 
 
 def _bound(condition: Any, steps: int) -> None:

@@ -13,6 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from converter.convert import Converted, compile_source
 from converter.errors import ConversionError, OptionError
+from converter.importers.bounded import bounded_graph
 from converter.options import ConvertOptions
 from converter.sources import Function, SavedModel
 from tests.runtimes import INSTALLED, QUICK
@@ -236,3 +237,13 @@ def test_a_frozen_graph_is_bounded_and_checked_from_the_command_line(tmp_path: P
     np.savez(values, state=states((2, 40.0))[0]["state"])
     checked = run("check", model, "--against", graph, "--input-nodes", "state", "--inputs", values)
     assert checked.exit_code == 0, checked.output
+
+
+def test_a_while_op_whose_first_value_counts_no_steps_is_left_as_it_is() -> None:
+    """TensorFlow's own have a counter there; other tools may write any."""
+    graph = last_state(None).get_concrete_function().graph.as_graph_def()
+    (node,) = [node for node in graph.node if node.op in {"While", "StatelessWhile"}]
+    (condition,) = [f for f in graph.library.function if f.signature.name == node.attr["cond"].func.name]
+    assert bounded_graph(graph, {"while": 3}) != graph
+    condition.signature.input_arg[0].name = "rows"
+    assert bounded_graph(graph, {"while": 3}) == graph
