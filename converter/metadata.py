@@ -3,8 +3,8 @@
 ``format`` is the version of these keys; a reader that knows it may skip keys that it does not know. ``compiler``
 is the version of this package, ``target`` what the model was made for, and ``state`` where its state lives between
 invokes. ``chunks`` is what a model on chunks promises (`converter.chunks`); it is left out where each invoke is a
-whole sequence, or one step. ``mask_padding`` is where masked steps must be, ``max_steps`` the most
-steps of loops where the user gave them. Equal options give equal bytes.
+whole sequence, or one step. ``mask_padding`` is where masked steps must be, ``max_steps`` the most steps of loops
+where the user gave them. Equal options give equal bytes.
 """
 
 from __future__ import annotations

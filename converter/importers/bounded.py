@@ -39,6 +39,8 @@ def bounded_function(concrete: Any, max_steps: Mapping[str, int]) -> Callable[[S
 
 def bounded_graph(graph: Any, max_steps: Mapping[str, int]) -> Any:
     """Return a GraphDef whose While ops end after ``max_steps``, by the names of their layers."""
+    if not max_steps:
+        return graph
     bounded = type(graph)()
     bounded.CopyFrom(graph)
     functions = {function.signature.name: function for function in bounded.library.function}

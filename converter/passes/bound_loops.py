@@ -24,7 +24,7 @@ def bound_loops(program: Program, max_steps: Mapping[str, int]) -> Program:
     """
     if not max_steps:
         return program
-    loops = loops_of(program)
+    loops = _loops(program)
     unknown = [name for name in max_steps if name not in map(loop_name, loops)]
     if unknown:
         known = ", ".join(dict.fromkeys(map(loop_name, loops))) or "none, but those with a bound of their own"
@@ -45,7 +45,7 @@ def bound_loops(program: Program, max_steps: Mapping[str, int]) -> Program:
     return replace(program, graphs=tuple(graphs))
 
 
-def loops_of(program: Program) -> list[Loop]:
+def _loops(program: Program) -> list[Loop]:
     """Return the loops that are left in a program."""
     return [
         loop_of(op, graph, program)
@@ -64,11 +64,10 @@ class _Bound:
 
 
 def _refuse_shared(loops: Sequence[Loop], bounds: Mapping[tuple[int, int], _Bound]) -> None:
-    """Raise OptionError if another loop runs a graph of a bounded one: it would be bounded, too."""
-    bounded = {number for pair in bounds for number in pair}
+    """Raise OptionError if a loop runs one graph of a bounded loop, and another one in place of the other."""
     for loop in loops:
         numbers = attributes.loop_graphs(loop.op)
-        if numbers not in bounds and bounded & {*numbers}:
+        if any(pair != numbers and {*pair} & {*numbers} for pair in bounds):
             raise OptionError(
                 f"max_steps: {loop.op.name} runs graphs of a loop that is named; leave out the bound, or give "
                 "each loop graphs of its own"

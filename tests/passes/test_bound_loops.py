@@ -76,7 +76,9 @@ def test_loops_without_a_bound_stay_as_they_are() -> None:
     assert bound_loops(program, {}).graphs == program.graphs
 
 
-def test_a_bound_for_one_of_two_loops_that_share_a_condition_is_refused() -> None:
+@pytest.mark.parametrize("name", ["other/while_body", "halve/while_body"])
+def test_loops_that_share_a_condition_only_are_refused(name: str) -> None:
+    """Also where both are named."""
     program = halving(())
     main = program.main
     other = replace(
@@ -84,7 +86,7 @@ def test_a_bound_for_one_of_two_loops_that_share_a_condition_is_refused() -> Non
         results=(tensor("z", 2, 4), Value("count", main.ops[0].results[1].type)),
         options={"condSubgraphIndex": 1, "bodySubgraphIndex": 3},
     )
-    named = replace(body(()), name="other/while_body")
+    named = replace(body(()), name=name)
     shared = (replace(main, ops=(*main.ops, other)), *program.graphs[1:], named)
     with pytest.raises(OptionError, match="runs graphs of a loop that is named"):
         bound_loops(replace(program, graphs=shared), {"halve": 3})
