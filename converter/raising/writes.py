@@ -39,7 +39,7 @@ def write_of(position: int, reader: Reader) -> Write | None:
     loop = reader.loop
     carried, after = loop.body.inputs[position], loop.body.outputs[position]
     op = made_by(after, loop.inside, *_FORMS)
-    if op is None or _readers(carried, loop) - _allowed(op, carried, loop):
+    if op is None or carried in loop.body.outputs or _readers(carried, loop) - _allowed(op, carried, loop):
         return None
     return _FORMS[op.code](reader, op, position)
 
@@ -132,6 +132,11 @@ def _updated(reader: Reader, op: TfliteOp, position: int) -> Write | None:
     return _tensor_write(reader, position, row, begin[0])
 
 
+def _replaced(reader: Reader, op: TfliteOp, position: int) -> Write | None:
+    """Match an output of one element that is a new one after each step."""
+    return _tensor_write(reader, position, op.results[0], FIRST)
+
+
 def _tensor_write(reader: Reader, position: int, row: Value, index: Index | None) -> Write | None:
     loop = reader.loop
     initial = loop.initial(position)
@@ -160,6 +165,8 @@ def _dims(value: Value) -> Shape:
 _FORMS: Mapping[str, Callable[[Reader, TfliteOp, int], Write | None]] = {
     "CONCATENATION": _joined,
     "DYNAMIC_UPDATE_SLICE": _updated,
+    "EXPAND_DIMS": _replaced,
+    "RESHAPE": _replaced,
     "TensorArrayWriteV3": _array_write,
     "TensorListSetItem": _list_write,
 }

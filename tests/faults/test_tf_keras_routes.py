@@ -157,11 +157,7 @@ def assert_equal(route: Route, folder: Path, pool: WorkerPool, *, whole: bool) -
     options = ConvertOptions.parse(state=route.policy, target=route.target)
     converted = compile_source(source_of(route, folder), options)
     fused = sum(count for op, count in converted.report.op_counts.items() if "SEQUENCE_" in op and "LSTM" in op)
-    if (
-        route.layer in {"LSTM", "BiLSTM"}
-        and route.target in {"litert", "tflite-runtime"}
-        and route.road != "tflite"
-    ):
+    if route.layer in {"LSTM", "BiLSTM"} and route.target in {"litert", "tflite-runtime"}:
         assert fused >= 1, converted.report
     rng = np.random.default_rng(1)
     inputs = [name for name in converted.program.signature.inputs if not name.startswith("state_")]
