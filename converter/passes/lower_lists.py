@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from converter.analysis.dimensions import Dimensions
 from converter.emission.emitter import Emitter
 from converter.errors import ConversionError, Rejection
 from converter.ir import (
@@ -24,7 +23,8 @@ from converter.ir import (
     rewire,
     with_results,
 )
-from converter.raising.buffers import Buffer, Growing, buffers_of, sizes_of_element, with_type
+from converter.raising.buffers import Buffer, Growing, buffers_of, with_type
+from converter.raising.element_sizes import emit_element_sizes
 from converter.raising.lists import ListOperand, ReserveOperand
 from converter.rules import Rule
 
@@ -83,20 +83,21 @@ class _Lowering:
             if buffer.growing is None
             else _in_graph(buffer.growing.limit, emitter)
         )
-        sizes = [first]
-        if None in (buffer.element or ()):
-            body = None if buffer.writer is None else buffer.writer.body
-            known = None if body is None else sizes_of_element(buffer, Dimensions.of(body.ops))
-            if known is None:
-                raise _unknown(op, "its elements have sizes that are not known before the loop")
-            sizes += [
-                emitter.integer(size) if isinstance(size, int) else emitter.dimension(*size) for size in known
-            ]
-        else:
-            sizes += [emitter.integer(size or 0) for size in buffer.element or ()]
+        sizes = [first, *self._element_sizes(op, buffer, emitter)]
         zeros = emitter.zeros(sizes, dims(new), "empty", dtype=new.type.dtype)
         emitter.copy(zeros, new)
         del graph
+
+    def _element_sizes(self, op: TfliteOp, buffer: Buffer, emitter: Emitter) -> list[Value]:
+        element = buffer.element or ()
+        known = [emitter.integer(size) for size in element if size is not None]
+        if len(known) == len(element):
+            return known
+        written = buffer.written()
+        found = None if written is None else emit_element_sizes(*written, emitter)
+        if found is None:
+            raise _unknown(op, "its elements have sizes that are not known before the loop")
+        return found
 
     def from_tensor(self, op: TfliteOp, emitter: Emitter, graph: Graph) -> None:
         """The tensor itself."""

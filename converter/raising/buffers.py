@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from converter.analysis.dimensions import Dimensions
 from converter.errors import ConversionError, Rejection
 from converter.ir import (
     DType,
-    Graph,
     Op,
     Program,
     Shape,
@@ -26,8 +24,8 @@ from converter.ir import (
     as_tflite,
     attributes,
 )
-from converter.ir.dimensions import Product
 from converter.raising.condition import limits_of
+from converter.raising.indices import NOW
 from converter.raising.lists import ListOperand, ReserveOperand
 from converter.raising.loop import Loop, loop_of
 from converter.raising.scans import loop_name
@@ -59,6 +57,10 @@ class Buffer:
     growing: Growing | None = None
     writer: Loop | None = None
     """The loop whose body writes its elements."""
+
+    def written(self) -> tuple[Value, Loop] | None:
+        """Return what the loop that writes its elements writes, a value of its body, and the loop."""
+        return None if self.writer is None else (self.writes[0][1].operand(ListOperand.WRITTEN), self.writer)
 
     def type(self) -> TensorType | None:
         """The type of the buffer, None if its elements are unknown."""
@@ -223,7 +225,7 @@ def _growing(buffer: Buffer, max_steps: Mapping[str, int]) -> Growing | None:
         return None
     _, write = buffer.writes[0]
     index = write.operand(ListOperand.INDEX)
-    places = [place for place in loop.counters() if loop.body.inputs[place] is index]
+    places = [place for place in loop.counters() if loop.index(index, frozenset({loop.body.inputs[place]})) == NOW]
     return Growing(loop, places[0], _limit(loop, max_steps)) if places else None
 
 
@@ -253,37 +255,6 @@ def _limit(loop: Loop, max_steps: Mapping[str, int]) -> Value:
 def bound_of(number: int) -> Value:
     """Return a number of steps as a constant."""
     return Value("max_steps", TensorType(DType.INT32, ()), np.array(number, np.int32))
-
-
-def sizes_of_element(buffer: Buffer, sizes: Dimensions) -> list[tuple[Value, int] | int] | None:
-    """Return each size of an element: a number, or an axis of a value outside of the loop; None if one is unknown.
-
-    ``sizes`` are those of the body of the loop.
-    """
-    if buffer.writer is None:
-        return None
-    loop, (_, write) = buffer.writer, buffer.writes[0]
-    shape = sizes.shape(write.operand(ListOperand.WRITTEN))
-    found: list[tuple[Value, int] | int] = []
-    for size in shape or ():
-        if isinstance(size, int):
-            found.append(size)
-            continue
-        place = _place_of(size, loop.body)
-        if place is None:
-            return None
-        found.append((loop.initial(place[0]), place[1]))
-    return found
-
-
-def _place_of(size: object, body: Graph) -> tuple[int, int] | None:
-    """Return the input of a body, and the axis of it, whose size ``size`` is."""
-    if not isinstance(size, Product) or size.factor != 1 or len(size.extents) != 1:
-        return None
-    ((extent, power),) = size.extents
-    if power != 1 or extent.axis is None or extent.value not in body.inputs:
-        return None
-    return body.inputs.index(extent.value), extent.axis
 
 
 def with_type(value: Value, buffer: Buffer) -> Value:
