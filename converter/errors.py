@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from converter.rules import Rule
@@ -53,4 +53,12 @@ class ConversionError(TfliteRnnError):
 
     def __init__(self, message: str, rejections: Iterable[Rejection] = ()) -> None:
         self.rejections = tuple(rejections)
-        super().__init__("\n  ".join([message, *map(str, self.rejections)]))
+        super().__init__("\n  ".join([message, *map(str, _joined(self.rejections))]))
+
+
+def _joined(rejections: Iterable[Rejection]) -> list[Rejection]:
+    """Return one rejection for all that say the same of several ops."""
+    places: dict[Rejection, dict[str, None]] = {}
+    for one in rejections:
+        places.setdefault(replace(one, op=""), {})[one.op] = None
+    return [replace(one, op=", ".join(ops)) for one, ops in places.items()]

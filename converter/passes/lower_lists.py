@@ -23,6 +23,7 @@ from converter.ir import (
     rewire,
     with_results,
 )
+from converter.raising.arrays import arrays_to_lists
 from converter.raising.buffers import Buffer, Growing, buffers_of, with_type
 from converter.raising.element_sizes import emit_element_sizes
 from converter.raising.lists import ListOperand, ReserveOperand
@@ -36,10 +37,11 @@ def lower_lists(program: Program, max_steps: Mapping[str, int], *, is_dynamic: b
     a loop's steps have no bound, or if what a loop has collected needs an open size and sizes cannot be open (not
     ``is_dynamic``).
     """
-    buffers = buffers_of(program, max_steps)
+    listed = arrays_to_lists(program)
+    buffers = buffers_of(listed, max_steps)
     if buffers is None:
         return program
-    return _Lowering(program, buffers, is_dynamic=is_dynamic).program()
+    return _Lowering(listed, buffers, is_dynamic=is_dynamic).program()
 
 
 class _Lowering:

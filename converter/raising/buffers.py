@@ -29,6 +29,7 @@ from converter.raising.indices import NOW
 from converter.raising.lists import ListOperand, ReserveOperand
 from converter.raising.loop import Loop, loop_of
 from converter.raising.scans import loop_name
+from converter.raising.subgraphs import passed_on
 from converter.rules import Rule
 
 LIST_OPS = frozenset(
@@ -105,7 +106,7 @@ def _joined(program: Program) -> dict[Value, Value] | None:
     values = (value for graph in program.graphs for value in graph.values())
     parents = {value: value for value in values if value.type.dtype is DType.VARIANT}
     for op in program.ops():
-        for one, other in _passed_on(op, program):
+        for one, other in (*passed_on(op, program), *_written(op)):
             if (one in parents) is not (other in parents):
                 return None
             if one in parents:
@@ -121,29 +122,11 @@ def _root(value: Value, parents: dict[Value, Value]) -> Value:
     return value
 
 
-def _passed_on(op: Op, program: Program) -> Iterator[tuple[Value, Value]]:
-    """Yield pairs of values that are the same list, if they are lists."""
-    tflite = as_tflite(op)
-    if tflite is None:
-        return
-    if tflite.builtin == "WHILE":
-        condition, body = (program.graphs[number] for number in attributes.loop_graphs(tflite))
-        for place, value in enumerate(tflite.operands):
-            if value is not None:
-                for other in (
-                    condition.inputs[place],
-                    body.inputs[place],
-                    body.outputs[place],
-                    tflite.results[place],
-                ):
-                    yield value, other
-    elif tflite.builtin == "IF":
-        for number in attributes.graphs(tflite):
-            branch = program.graphs[number]
-            yield from zip((v for v in tflite.operands[1:] if v is not None), branch.inputs, strict=False)
-            yield from zip(tflite.results, branch.outputs, strict=False)
-    elif tflite.custom_code == "TensorListSetItem":
-        yield tflite.operand(ListOperand.LIST), tflite.results[0]
+def _written(op: Op) -> Iterator[tuple[Value, Value]]:
+    """Yield a list and what a write makes of it, which are one buffer."""
+    write = as_tflite(op, "TensorListSetItem")
+    if write is not None:
+        yield write.operand(ListOperand.LIST), write.results[0]
 
 
 def _is_known(op: Op, parents: Mapping[Value, Value]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from converter.ir import Graph, Op, Program, Scan, TfliteOp, attributes
+from converter.ir import Graph, Op, Program, Scan, TfliteOp, Value, as_tflite, attributes
 
 
 def drop_unused_graphs(program: Program) -> Program:
@@ -40,3 +40,26 @@ def _renumbered(graph: Graph, numbers: Mapping[int, int]) -> Graph:
         return attributes.with_graphs(op, numbers) if isinstance(op, TfliteOp) else op
 
     return replace(graph, ops=tuple(renumber(op) for op in graph.ops))
+
+
+def passed_on(op: Op, program: Program) -> Iterator[tuple[Value, Value]]:
+    """Yield pairs of values that are one value, as far as no op changes it: what WHILE and IF pass on."""
+    tflite = as_tflite(op)
+    if tflite is None:
+        return
+    if tflite.builtin == "WHILE":
+        condition, body = (program.graphs[number] for number in attributes.loop_graphs(tflite))
+        for place, value in enumerate(tflite.operands):
+            if value is not None:
+                for other in (
+                    condition.inputs[place],
+                    body.inputs[place],
+                    body.outputs[place],
+                    tflite.results[place],
+                ):
+                    yield value, other
+    elif tflite.builtin == "IF":
+        for number in attributes.graphs(tflite):
+            branch = program.graphs[number]
+            yield from zip((v for v in tflite.operands[1:] if v is not None), branch.inputs, strict=False)
+            yield from zip(tflite.results, branch.outputs, strict=False)

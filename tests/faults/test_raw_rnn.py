@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
 from converter.convert import compile_source
-from converter.sources import Function
+from converter.sources import FrozenGraph, Function
+from tests.frozen_graphs import frozen
 from tests.runtimes import QUICK
-from tflite_rnn import nn
+from tflite_rnn import check, nn
+from tflite_rnn.cli import main
 from tflite_rnn.runtime import WorkerPool, compare
 
 MAX_STEPS = 9
@@ -143,3 +147,104 @@ def test_raw_rnn_equals_tensorflow(kind: Callable[..., Any], batch: int | None, 
 
     report = compare(converted.model, reference, inputs_of(kind, batch), pool=pool, runtimes=QUICK)
     assert report.ok, str(report)
+
+
+# --- TensorFlow 1 ------------------------------------------------------------------------------------------------
+
+
+def frozen_documented(batch: int | None) -> bytes:
+    """TensorFlow 1's own raw_rnn over its own cell, as in its documentation: an array is read within a branch."""
+
+    def build(tf1: Any) -> None:
+        from tensorflow.python.ops import rnn_cell_impl
+
+        x = tf1.placeholder("float32", [None, batch, 3], name="x")
+        n = tf1.placeholder("int32", [batch], name="n")
+        cell = rnn_cell_impl.LSTMCell(4)
+        rows = rows_of(x, batch, 1)
+        inputs = tf1.TensorArray("float32", size=tf1.shape(x)[0]).unstack(x)
+
+        def loop_fn(time: Any, output: Any, state: Any, loop_state: Any) -> tuple[Any, ...]:
+            following = cell.zero_state(rows, "float32") if output is None else state
+            finished = time >= n
+            zeros, read = lambda: tf1.zeros([rows, 3]), lambda: inputs.read(time)
+            return finished, tf1.cond(tf1.reduce_all(finished), zeros, read), following, output, None
+
+        outputs, state, _ = tf1.nn.raw_rnn(cell, loop_fn)
+        tf1.identity(outputs.stack(), name="y")
+        tf1.identity(state.h, name="h")
+
+    return frozen(build, ["y", "h"])
+
+
+def frozen_greedy(batch: int | None) -> bytes:
+    """A greedy decoder, which ends where every row has given token 2."""
+
+    def build(tf1: Any) -> None:
+        from tensorflow.python.ops import rnn_cell_impl
+
+        h0 = tf1.placeholder("float32", [batch, 4], name="h0")
+        cell, kernel, table = rnn_cell_impl.GRUCell(4), 3 * weights(4, 5, seed=3), weights(5, 3, seed=4)
+        rows = rows_of(h0, batch)
+
+        def loop_fn(time: Any, output: Any, state: Any, loop_state: Any) -> tuple[Any, ...]:
+            if output is None:
+                none = tf1.zeros([rows], "bool")
+                return none, tf1.tile(table[:1], [rows, 1]), h0, tf1.zeros([], "int32"), none
+            token = tf1.cast(tf1.argmax(tf1.matmul(output, kernel), 1), "int32")
+            done = loop_state | tf1.equal(token, 2)
+            return done | (time >= MAX_STEPS), tf1.gather(table, token), state, token, done
+
+        outputs, state, _ = tf1.nn.raw_rnn(cell, loop_fn)
+        tf1.identity(outputs.stack(), name="y")
+        tf1.identity(state, name="h")
+
+    return frozen(build, ["y", "h"])
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("kind", ["documented", "greedy"])
+def test_a_frozen_raw_rnn_equals_tensorflow(
+    kind: str, batch: int | None, tmp_path: Path, pool: WorkerPool
+) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(frozen_documented(batch) if kind == "documented" else frozen_greedy(batch))
+    source = FrozenGraph(path, outputs=("y", "h"), max_steps={"rnn": MAX_STEPS})
+    cases = inputs_of(documented if kind == "documented" else greedy, batch)
+    report = check(compile_source(source), source, inputs=cases, runtimes=QUICK, pool=pool)
+    assert report.ok, str(report)
+
+
+@pytest.mark.runtime
+def test_a_frozen_raw_rnn_converts_from_the_command_line(tmp_path: Path) -> None:
+    path, model, inputs = tmp_path / "graph.pb", tmp_path / "model.tflite", tmp_path / "inputs.npz"
+    path.write_bytes(frozen_documented(None))
+    np.savez(inputs, **inputs_of(documented, None)[0])
+    graph = ["--outputs", "y,h", "--max-steps", f"rnn={MAX_STEPS}"]
+    made = CliRunner().invoke(main, ["convert", str(path), *graph, "-o", str(model)])
+    assert made.exit_code == 0, made.output
+    proved = CliRunner().invoke(
+        main, ["check", str(model), "--against", str(path), *graph, "--inputs", str(inputs)]
+    )
+    assert proved.exit_code == 0, proved.output
+
+
+def test_an_array_that_is_filled_out_of_order_is_refused(tmp_path: Path) -> None:
+    from converter.errors import ConversionError
+
+    def build(tf1: Any) -> None:
+        x = tf1.placeholder("float32", [3, 2], name="x")
+        array = tf1.TensorArray("float32", size=3).scatter([2, 0, 1], x)
+
+        def body(t: Any, total: Any) -> tuple[Any, ...]:
+            return t + 1, total + array.read(t)
+
+        _, total = tf1.while_loop(
+            lambda t, total: tf1.logical_and(t < 3, tf1.reduce_sum(total) < 100.0), body, (0, tf1.zeros([2]))
+        )
+        tf1.identity(total, name="y")
+
+    path = tmp_path / "graph.pb"
+    path.write_bytes(frozen(build, ["y"]))
+    with pytest.raises(ConversionError, match="loop-form"):
+        compile_source(FrozenGraph(path, outputs=("y",)))

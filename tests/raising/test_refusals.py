@@ -37,3 +37,10 @@ def test_only_a_refusal_of_nothing_but_loops_is_about_loops() -> None:
     assert is_about_loops(ConversionError("no", [of_loop]))
     assert not is_about_loops(ConversionError("no", [of_loop, other]))
     assert not is_about_loops(ConversionError("no"))
+
+
+def test_what_is_wrong_with_several_loops_is_said_once() -> None:
+    names = ["encoder/while/TensorArrayV2", "decoder/while/TensorArrayV2", "encoder/while/TensorArrayV2_1"]
+    message = str(ConversionError("no", [refuse_custom_op(_custom("TensorListStack", name)) for name in names]))
+    assert "encoder, decoder: the loop collects" in message
+    assert message.count("hint") == 1
