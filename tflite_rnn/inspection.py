@@ -12,6 +12,7 @@ from rich.table import Table
 
 from converter.analysis.kept_states import kept_states
 from converter.ir import Graph, Op, Program, TfliteOp, Value
+from converter.passes.bound_loops import open_loops
 from converter.targets import LIMITS, Limits, Target
 from tflite_rnn.runtime.metadata import ModelMetadata
 
@@ -28,7 +29,7 @@ def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata
     described = f"{head}\n{escape(program.description)}" if program.description else head
     if metadata is not None:
         described += f"\n{escape(_made(metadata))}"
-    described += "".join(f"\n{line}" for line in _kept(program))
+    described += "".join(f"\n{escape(line)}" for line in (*_kept(program), *_open(program)))
     parts: list[str | Table] = [described, *_signatures(program), _counts(program)]
     for graph in program.graphs:
         numbers = {value: number for number, value in enumerate(graph.values())}
@@ -54,6 +55,13 @@ def _kept(program: Program) -> Iterator[str]:
         yield f"state leaks from one invoke to the next ({_listing(by_sequence)}): convert the file to mend it"
     if by_step:
         yield f"state is kept from one invoke to the next, each of which sees one step ({_listing(by_step)})"
+
+
+def _open(program: Program) -> Iterator[str]:
+    """Yield the loops whose steps the user may bound."""
+    names = open_loops(program)
+    if names:
+        yield f"loops that end on what they compute, which --max-steps NAME=N can bound: {', '.join(names)}"
 
 
 def _listing(counts: Counter[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from converter.emission.emitter import Emitter
 from converter.errors import OptionError
 from converter.ir import DType, Graph, Op, Program, TensorType, TfliteOp, Value, as_tflite, attributes
+from converter.raising.condition import limits_of
 from converter.raising.loop import Loop, loop_of
 from converter.raising.scans import loop_name
 
@@ -43,6 +44,16 @@ def bound_loops(program: Program, max_steps: Mapping[str, int]) -> Program:
             graphs[body] = _counting(graphs[body])
         graphs[condition] = _bounded(graphs[condition], bound)
     return replace(program, graphs=tuple(graphs))
+
+
+def open_loops(program: Program) -> list[str]:
+    """Return the names of the loops that end on something else than a counter's limit, each once."""
+    found = (
+        loop_name(loop)
+        for loop in _loops(program)
+        if limits_of(loop, loop.counters(), loop.invariants(), loop.graph.names()) is None
+    )
+    return list(dict.fromkeys(found))
 
 
 def _loops(program: Program) -> list[Loop]:

@@ -239,6 +239,18 @@ def test_a_frozen_graph_is_bounded_and_checked_from_the_command_line(tmp_path: P
     assert checked.exit_code == 0, checked.output
 
 
+@pytest.mark.runtime
+def test_the_name_that_inspect_shows_bounds_a_loop_of_a_foreign_file(tmp_path: Path) -> None:
+    function = last_state(None).get_concrete_function()
+    foreign, model = tmp_path / "foreign.tflite", tmp_path / "model.tflite"
+    foreign.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function]).convert())
+    shown = " ".join(run("inspect", foreign).output.split())
+    assert "which --max-steps NAME=N can bound: while" in shown
+    made = run("convert", foreign, "-o", model, "--max-steps", "while=3")
+    assert made.exit_code == 0, made.output
+    assert "the loop while ends after at most 3 steps" in made.output
+
+
 def test_a_while_op_whose_first_value_counts_no_steps_is_left_as_it_is() -> None:
     """TensorFlow's own have a counter there; other tools may write any."""
     graph = last_state(None).get_concrete_function().graph.as_graph_def()
