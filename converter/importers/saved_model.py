@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from converter.errors import SourceError
-from converter.importers.saved_model_check import check_saved_model
+from converter.importers.saved_model_check import check_saved_model, read_saved_model
 from converter.importers.source import SIGNATURE_KEY
 from converter.importers.tf_function import FlatFunction, flatten_function
+
+REFERENCE_VARIABLES = frozenset({"Variable", "VariableV2"})
+"""The variables that TensorFlow 1 makes unless it is told otherwise."""
 
 
 def load_function(directory: Path, *, signature_key: str | None = None, safe_mode: bool = True) -> FlatFunction:
@@ -22,12 +26,39 @@ def load_function(directory: Path, *, signature_key: str | None = None, safe_mod
         check_saved_model(directory)
     import tensorflow as tf
 
+    meta_graphs = read_saved_model(directory).meta_graphs
     try:
-        model = tf.saved_model.load(str(directory))
+        if any(node.op in REFERENCE_VARIABLES for graph in meta_graphs for node in graph.graph_def.node):
+            model = _load_frozen(directory, list(meta_graphs[0].meta_info_def.tags))
+        else:
+            model = tf.saved_model.load(str(directory))
     except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise SourceError(f"{directory}: TensorFlow cannot load this SavedModel: {_first_line(error)}") from error
     key = _choose(dict(model.signatures), signature_key, directory)
-    return flatten_function(model.signatures[key], keepalive=model)
+    return flatten_function(model.signatures[key], keepalive=model, name=str(directory))
+
+
+def _load_frozen(directory: Path, tags: list[str]) -> Any:
+    """Return a SavedModel of TensorFlow 1 with its variables as constants.
+
+    They are reference variables, which TensorFlow 2 loads, but cannot freeze or save again.
+    """
+    import tensorflow as tf
+
+    tf1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, tf1.Session(graph=graph) as session:
+        signatures = tf1.saved_model.load(session, tags, str(directory)).signature_def
+        outputs = [tensor for signature in signatures.values() for tensor in signature.outputs.values()]
+        nodes = list(dict.fromkeys(tensor.name.split(":")[0] for tensor in outputs if tensor.name))
+        frozen = tf1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), nodes)
+    with tempfile.TemporaryDirectory(prefix="tflite-rnn-") as temporary:
+        copy = Path(temporary, "frozen")
+        with tf.Graph().as_default() as graph, tf1.Session(graph=graph) as session:
+            tf1.import_graph_def(frozen, name="")
+            builder = tf1.saved_model.Builder(str(copy))
+            builder.add_meta_graph_and_variables(session, tags, dict(signatures))
+            builder.save()
+        return tf.saved_model.load(str(copy))
 
 
 def _choose(signatures: dict[str, Any], wanted: str | None, directory: Path) -> str:

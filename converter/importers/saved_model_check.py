@@ -38,14 +38,15 @@ def check_saved_model(directory: Path) -> None:
 
     TensorFlow's protocol buffers are imported, nothing of the file is run.
     """
-    saved_model = _read(directory)
+    saved_model = read_saved_model(directory)
     for meta_graph in saved_model.meta_graphs:
         graphs = _Graphs.of(meta_graph, directory)
         _check_files(graphs, directory)
         refuse(_offenders(graphs), str(directory))
 
 
-def _read(directory: Path) -> Any:
+def read_saved_model(directory: Path) -> Any:
+    """Return the protocol buffer of a SavedModel. Raises SourceError if it cannot be read."""
     from google.protobuf import text_format
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2

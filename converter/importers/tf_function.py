@@ -185,13 +185,14 @@ class FlatFunction:
         return flat
 
 
-def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
+def flatten_function(function: Any, *, keepalive: Any = None, name: str | None = None) -> FlatFunction:
     """Return the flat view of a ``tf.function`` with an input signature, or of a concrete function.
 
     ``keepalive`` is kept alive with the view: a loaded SavedModel, whose variables would be freed otherwise.
-    Raises SourceError if the function has no fixed signature, no outputs, or names that collide.
+    ``name`` is what messages call the function, by default its own name. Raises SourceError if the function has no
+    fixed signature, no outputs, or names that collide.
     """
-    name = str(getattr(function, "name", None) or getattr(function, "__name__", "function"))
+    name = name or _name(function)
     concrete = _concrete(function, name)
     specs = _specs(concrete.structured_input_signature)
     inputs = tuple(identifier(spec.name or f"input_{index}") for index, spec in enumerate(specs))
@@ -203,6 +204,11 @@ def flatten_function(function: Any, *, keepalive: Any = None) -> FlatFunction:
         if repeated:
             raise SourceError(f"{name}: several {what} are called {', '.join(repeated)}; give each its own name")
     return FlatFunction(name, concrete, inputs, outputs, keepalive)
+
+
+def _name(function: Any) -> str:
+    name = getattr(function, "name", None) or getattr(function, "__name__", "function")
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _concrete(function: Any, name: str) -> Any:
