@@ -16,6 +16,7 @@ from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.passes.bound_loops import bound_loops
 from converter.passes.choose_lowering import choose_lowering, lowerings_chosen
 from converter.passes.constant_reshapes import constant_reshapes
+from converter.passes.copy_sliced_outputs import copy_sliced_outputs
 from converter.passes.dead_code import dead_code
 from converter.passes.expose_state import expose_state
 from converter.passes.fold_dilation import fold_dilation
@@ -150,8 +151,10 @@ def pairing(options: ConvertOptions) -> tuple[Pass, ...]:
 
 def clean_up(options: ConvertOptions) -> tuple[Pass, ...]:
     """Return the passes after the lowering."""
+    copies = (Pass("copy-sliced-outputs", copy_sliced_outputs),) if LIMITS[options.target].dynamic else ()
     return (
         DEAD_CODE,  # lowering emits readers of all final states, used or not
+        *copies,
         Pass(
             "adapt-to-target",
             lambda program: adapt_to_target(program, options.target),

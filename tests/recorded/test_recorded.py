@@ -88,7 +88,7 @@ def test_a_pass_that_is_run_again_changes_nothing(step: str) -> None:
             assert format_program(run.run(after)) == format_program(after), name
 
 
-NOTHING_TO_DO = ("rename", "adapt-to-target", "raise-fused-ops", "fold-dilation")
+NOTHING_TO_DO = ("rename", "copy-sliced-outputs", "adapt-to-target", "raise-fused-ops", "fold-dilation")
 """Passes for options that the recordings are not converted with, and for ops that none of them holds."""
 
 
