@@ -14,7 +14,7 @@ SEED ?= 1
 KIND ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo train g2p silero check test test-all fuzz attack lint format types imports bench clean
+.PHONY: help install demo train g2p silero keywords check test test-all fuzz attack lint format types imports bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ g2p: $(INSTALLED)  ## convert a trained encoder and decoder, prove both, and pro
 
 silero: $(INSTALLED)  ## convert a trained speech detector, and stream sound through it chunk by chunk
 	$(BIN)/python -m models.silero_vad
+
+keywords: $(INSTALLED)  ## train a network on spoken commands, and stream them through the files 20 ms at a time
+	$(BIN)/python -m models.keywords
 
 check: $(CHECK_INSTALLED)  ## style, types, import rules and every test that needs no TensorFlow: a minute
 	$(CHECK_BIN)/ruff check .
