@@ -137,7 +137,8 @@ def say(rng: np.random.Generator, sounds: str) -> Floats:
     time = np.arange(round((ends[-1] + 0.02) * RATE)) / RATE
 
     def track(values: Sequence[float]) -> Floats:
-        return np.interp(time, knots, np.repeat(values, 2))
+        between: Floats = np.interp(time, knots, np.repeat(values, 2))
+        return between
 
     formants = rng.uniform(0.9, 1.12) * np.array([part.formants for part in parts])
     pitch = rng.uniform(90.0, 240.0) * np.interp(time, [0.0, time[-1]], rng.uniform(0.85, 1.15, 2))
