@@ -84,6 +84,7 @@ imports: $(INSTALLED)  ## who may import whom
 
 bench: $(INSTALLED)  ## timings, as ratios measured side by side
 	$(BIN)/python -m benchmarks.recurrences
+	$(BIN)/python -m benchmarks.streaming
 
 clean:  ## remove what make made
 	rm -rf $(VENV) $(CHECK_VENV) build .cache
