@@ -14,7 +14,7 @@ from converter.flatbuffer.schema import BUILTIN_NUMBERS
 
 ROOT = Path(__file__).parent.parent
 PRODUCT = sorted(path for package in ("converter", "tflite_rnn") for path in (ROOT / package).rglob("*.py"))
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PRODUCT]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), *PRODUCT]
 
 LONGEST_FILE = 420
 LONGEST_FUNCTION = 60

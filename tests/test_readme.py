@@ -1,4 +1,4 @@
-"""The README's table of options: every flag that there is, beside the Python word that there is."""
+"""The README's table of options: every flag that there is, beside the Python word that there is; and its links."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 import tflite_rnn as rnn
 from tflite_rnn.cli import main
 
-README = (Path(rnn.__file__).parent.parent / "README.md").read_text()
+ROOT = Path(rnn.__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 ROWS = [
     [cell.strip() for cell in line.strip("| ").split(" | ")]
     for line in README.split("| on the command line | in Python |")[1].split("\n\n")[0].splitlines()[2:]
@@ -44,3 +46,15 @@ def test_the_python_word_exists(row: list[str]) -> None:
         parameters = inspect.signature(getattr(rnn, name)).parameters
         for word in re.findall(r"(\w+)=", arguments):
             assert word in parameters, (name, word)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^()#:\s]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_links_to_every_page() -> None:
+    links = re.findall(r"\]\(([^()#:\s]+)\)", README)
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES} - {"README.md"}
+    assert pages - set(links) == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -79,6 +81,22 @@ def test_the_file_says_what_it_promises(target: str, converted: Mapping[str, rnn
     assert metadata.chunks.outputs == {"now": OutputRows(axis=1, stride=1, delay=0, first=1)}
     assert (metadata.chunks.multiple, metadata.chunks.flush) == (1, None)
     assert metadata.chunks.running == {"word": 0}
+
+
+def test_the_page_on_streaming_shows_what_the_file_says(converted: Mapping[str, rnn.Converted]) -> None:
+    page = (Path(keywords.__file__).parents[1] / "docs" / "streaming.md").read_text()
+    metadata = read_metadata(converted["litert"].model)
+    assert metadata is not None
+    assert metadata.chunks is not None
+    assert "```\n" + "\n".join(metadata.chunks.lines()) + "\n```" in page
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    entry = json.loads(shown)
+    assert entry["chunks"] == metadata.chunks.to_dict()
+    assert [entry[name] for name in ("compiler", "state", "target")] == [
+        metadata.compiler,
+        metadata.state,
+        metadata.target,
+    ]
 
 
 @everywhere
@@ -179,7 +197,7 @@ def test_the_program_says_that_the_accuracy_was_not_reached_and_fails(
     assert keywords.main() == 1
     printed = capsys.readouterr().out
     assert "parity holds" in printed
-    assert '"right", as it is heard' in printed
+    assert f'"{keywords.SHOWN}", as it is heard' in printed
     assert "WRONG" in printed
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {
         f"keywords_{target}.tflite" for target in PLACES
