@@ -12,7 +12,7 @@ made of a stream as of a whole recording: see `Ear`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -25,6 +25,8 @@ from models.speech import BANDWIDTHS, FORMANTS, GAINS
 Array: TypeAlias = NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int32]
+# Says a word with a random voice: its samples, at `RATE`, from -1 to 1.
+Speaker: TypeAlias = Callable[[np.random.Generator, str], Floats]
 
 RATE = 8000
 FRAME = 80  # samples: 10 ms
@@ -92,17 +94,17 @@ class Clips:
     labels: Labels
 
 
-def clips(rng: np.random.Generator, each: int) -> Clips:
+def speak(rng: np.random.Generator, word: str) -> Floats:
+    """Return one of `WORDS` as somebody says it: [samples], the loudest 1 or less; empty for noise alone."""
+    sounds = COMMANDS.get(word) or _random_sounds(rng)
+    return say(rng, sounds) if sounds else np.zeros(0)
+
+
+def clips(rng: np.random.Generator, each: int, *, speaker: Speaker = speak) -> Clips:
     """Return ``each`` clips of every command, and twice as many of `OTHER`, `SECONDS` long, in random order."""
     counts = [2 * each if word == OTHER else each for word in WORDS]
     labels = rng.permutation(np.repeat(np.arange(len(WORDS), dtype=np.int32), counts))
-    return Clips(np.stack([clip(rng, WORDS[label]) for label in labels]), labels)
-
-
-def clip(rng: np.random.Generator, word: str) -> Array:
-    """Return one of `WORDS`, said by somebody at some time in some noise: [samples], from -1 to 1."""
-    sounds = COMMANDS.get(word) or _random_sounds(rng)
-    return placed(rng, say(rng, sounds) if sounds else np.zeros(0))
+    return Clips(np.stack([placed(rng, speaker(rng, WORDS[label])) for label in labels]), labels)
 
 
 def placed(rng: np.random.Generator, spoken: Floats) -> Array:

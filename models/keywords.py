@@ -1,7 +1,8 @@
 """Spoken commands, heard 20 ms at a time: trained here, converted to keep its state, and compared with the whole.
 
-Data: clips of `models.commands`, made of nothing. The network reads a frame of `BANDS` features every 10 ms, looks
-back only, and says after each what it hears, and what the sound so far has been::
+Data: clips of `models.commands`, made of nothing, or of `models.espeak` with ``--espeak``. The network reads a frame
+of `BANDS` features every 10 ms, looks back only, and says after each what it hears, and what the sound so far has
+been::
 
     features [B, T, 32] -> scaled by the mean and variance of the clips to learn from
     -> causal conv(32), 5 frames, ReLU -> depthwise conv, 9 frames -> dense(48), ReLU -> GRU(48) -> dense(9)
@@ -26,14 +27,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from models import commands
-from models.commands import BANDS, FRAME, WORDS, Clips
+from models import commands, espeak
+from models.commands import BANDS, FRAME, WORDS, Clips, Speaker
 from models.steps import Say, run_program, run_step
 from tflite_rnn.runtime import (
     AI_EDGE_LITERT,
@@ -236,19 +238,26 @@ class Comparison:
         return everywhere and self.accuracy(self.keras) >= ACCURACY
 
 
-def main() -> int:
-    """Train, convert, check and stream on standard output; return the exit status."""
-    return run_program(_demo)
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--espeak", "is_espeak", is_flag=True, help="Let espeak-ng say the words, if it is installed.")
+def main(is_espeak: bool) -> None:
+    """Train a network on spoken commands, convert it, and stream held-out words through the files."""
+    sys.exit(run(espeak.speak if is_espeak else commands.speak))
 
 
-def _demo(console: Console) -> int:
+def run(speaker: Speaker) -> int:
+    """Train, convert, check and stream what ``speaker`` says, on standard output; return the exit status."""
+    return run_program(lambda console: _demo(console, speaker))
+
+
+def _demo(console: Console, speaker: Speaker) -> int:
     title = f"Spoken commands: convolutions, GRU({UNITS}) and a mean, trained here, {10 * CHUNK} ms at a time\n"
     console.print(Text(title, style="bold"))
     rng = np.random.default_rng(SEED)
     learned, held_out = run_step(
         console,
         "make",
-        lambda _: (commands.clips(rng, EACH), commands.clips(rng, HELD_OUT)),
+        lambda _: tuple(commands.clips(rng, each, speaker=speaker) for each in (EACH, HELD_OUT)),
         lambda made: f"{len(made[0].labels)} clips to learn from, {len(made[1].labels)} held out",
     )
     features, unseen = features_of(learned), features_of(held_out)
@@ -392,4 +401,4 @@ def _describe_reports(reports: Sequence[ParityReport]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

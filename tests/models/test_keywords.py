@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tflite_rnn as rnn
-from models import commands, keywords
+from models import commands, espeak, keywords
 from models.keywords import CHUNK, PLACES
 from tflite_rnn.runtime import OutputRows, Stream, WorkerPool, read_metadata
 
@@ -194,7 +194,7 @@ def test_the_program_says_that_the_accuracy_was_not_reached_and_fails(
     monkeypatch.setattr(keywords, "OUTPUT", tmp_path / "folder")
     monkeypatch.setattr(keywords, "train", lambda *_, **__: [2.0, 1.9])
     monkeypatch.setattr(keywords, "WorkerPool", lambda: nullcontext(pool))
-    assert keywords.main() == 1
+    assert keywords.run(commands.speak) == 1
     printed = capsys.readouterr().out
     assert "parity holds" in printed
     assert f'"{keywords.SHOWN}", as it is heard' in printed
@@ -202,3 +202,11 @@ def test_the_program_says_that_the_accuracy_was_not_reached_and_fails(
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {
         f"keywords_{target}.tflite" for target in PLACES
     }
+
+
+def test_without_espeak_there_is_one_message_and_exit_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert keywords.run(espeak.speak) == 2
+    assert "espeak-ng is not installed" in capsys.readouterr().err
