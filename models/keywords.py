@@ -1,8 +1,8 @@
 """Spoken commands, heard 20 ms at a time: trained here, converted to keep its state, and compared with the whole.
 
-Data: clips of `models.commands`, made of nothing, or of `models.espeak` with ``--espeak``. The network reads a frame
-of `BANDS` features every 10 ms, looks back only, and says after each what it hears, and what the sound so far has
-been::
+Data: clips of `models.commands`, made of nothing, or of `models.espeak` with ``--espeak``. The network reads a
+frame of `BANDS` features every 10 ms, looks back only, and says after each what it hears, and what the sound so
+far has been::
 
     features [B, T, 32] -> scaled by the mean and variance of the clips to learn from
     -> causal conv(32), 5 frames, ReLU -> depthwise conv, 9 frames -> dense(48), ReLU -> GRU(48) -> dense(9)
