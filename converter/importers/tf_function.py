@@ -47,6 +47,8 @@ class FlatFunction:
     """Shapes of inputs with more known dimensions than those of ``concrete``; see `with_shapes`."""
     reopen: Callable[[Mapping[str, Shape]], FlatFunction] | None = None
     """Traces the function anew with other shapes of inputs, by name; None if it is one trace for ever."""
+    specialize: Callable[[Mapping[str, Shape]], FlatFunction] | None = None
+    """Traces the reference anew for the shapes of a call, by input; None if one trace is right for all shapes."""
     max_steps: Mapping[str, int] = field(default_factory=dict)
     """The steps after which loops end when it is called, by their names."""
     _bounded: list[Callable[[Sequence[Array]], list[Array]]] = field(default_factory=list)
@@ -59,6 +61,9 @@ class FlatFunction:
         missing = [name for name in self.input_names if name not in inputs]
         if missing:
             raise SourceError(f"{self.name}: missing values of the inputs {', '.join(missing)}")
+        if self.specialize is not None:
+            special = self.specialize({name: np.shape(inputs[name]) for name in self.input_names})
+            return special.with_max_steps(self.max_steps)(inputs)
         if self.max_steps:
             results = self._with_bounds()([inputs[name] for name in self.input_names])
             return dict(zip(sorted(self.output_names), map(np.asarray, results), strict=True))

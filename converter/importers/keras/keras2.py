@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from converter.importers.keras.cells import Library, activation_functions, describe
-from converter.importers.keras.distributing import distributed_call
+from converter.importers.keras.distributing import distributed_call, without_autograph
 from converter.importers.keras.marking import LayerLoop, is_markable, last_output, run_marked
 from converter.importers.keras.overriding import overridden
 from converter.ir import Activation
@@ -111,5 +111,4 @@ def _marked_call(layer: Any) -> Callable[..., Any]:
         output = outputs if layer.return_sequences else last_output(loop, outputs, final)
         return [output, *tf.nest.pack_sequence_as(state, final)] if layer.return_state else output
 
-    converted: Callable[..., Any] = tf.autograph.experimental.do_not_convert(call)
-    return converted
+    return without_autograph(call)

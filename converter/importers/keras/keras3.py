@@ -27,9 +27,20 @@ def tracing(model: Any, *, marked: bool) -> Iterator[None]:
             if marked and _has_loop_of_keras(layer):
                 stack.enter_context(overridden(layer, "inner_loop", functools.partial(_run, layer, library)))
         for layer in _time_distributed(model) if marked else ():
-            call = distributed_call(layer, keras.layers.Dense, [*library.activations, *_on_the_last_axis()])
+            functions = [*library.activations, *_on_the_last_axis()]
+            call = distributed_call(layer, keras.layers.Dense, functions, is_by_row=True)
             stack.enter_context(overridden(layer, "call", call))
         yield
+
+
+def is_traced_by_shape(model: Any) -> bool:
+    """Return whether Keras gives right results only if it knows the number of steps when it traces ``model``.
+
+    TimeDistributed maps an open number of steps by tf.vectorized_map, which reads beyond the last one.
+    """
+    import keras
+
+    return any(isinstance(layer, keras.layers.TimeDistributed) for layer in model._flatten_layers())
 
 
 def recurrent_layers(model: Any) -> list[Any]:

@@ -64,7 +64,29 @@ def from_keras_model(model: Any, *, call: Call | None = None) -> FlatFunction:
         with family.tracing(model, marked=True):
             marked = _traced(model, call)
     made = replace(plain, marked=marked.concrete, notes=(*notes, *precision))
+    if is_keras3 and keras3.is_traced_by_shape(model):
+        made = replace(made, specialize=_by_shape(model, call, made))
     return replace(made, reopen=lambda shapes: _reopened(model, made, call, shapes))
+
+
+def _by_shape(model: Any, call: Call, made: FlatFunction) -> Callable[[Mapping[str, Shape]], FlatFunction]:
+    """Return the function that traces the reference of ``model`` for given shapes of its inputs, each once."""
+    import tensorflow as tf
+
+    traces: dict[tuple[Shape, ...], FlatFunction] = {}
+
+    def specialized(shapes: Mapping[str, Shape]) -> FlatFunction:
+        key = tuple(shapes[name] for name in made.input_names)
+        if key not in traces:
+            inputs = tuple(
+                (name, tf.TensorSpec(shape, spec.dtype, spec.name))
+                for shape, (name, spec) in zip(key, call.inputs, strict=True)
+            )
+            with in_float32(model, is_keras3=True), keras3.tracing(model, marked=False):
+                traces[key] = _traced(model, replace(call, inputs=inputs))
+        return traces[key]
+
+    return specialized
 
 
 def _reopened(model: Any, made: FlatFunction, call: Call, shapes: Mapping[str, Shape]) -> FlatFunction:
