@@ -231,13 +231,23 @@ def _guarded(reference: Reference) -> Reference:
         except TfliteRnnError:
             raise
         except Exception as error:
-            words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            words = f"{type(error).__name__}: {_reason(error)}"
             shapes = describe_shapes({name: np.asarray(array) for name, array in inputs.items()})
             raise CheckError(
                 f"the reference failed with {shapes}: {words}; give inputs that it takes (--inputs FILE.npz)"
             ) from error
 
     return run
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the places in the source that TensorFlow adds."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(_PLACES))[:300]
+
+
+_PLACES = ("File ", "Detected at node", "Graph execution error", "Stack trace for op", "Original stack trace")
+"""How the lines of an error begin that name places in the source."""
 
 
 def _is_plain_function(given: Any) -> bool:

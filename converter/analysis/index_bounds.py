@@ -10,8 +10,8 @@ from converter.ir import Op, Program, TfliteOp, Trait, Value, as_tflite, attribu
 def index_bounds(program: Program) -> dict[str, int]:
     """Return for each input of ``program`` that is an index the least number of rows of a table that it reaches.
 
-    Values are followed through ops that keep or move elements, casts and clips. Indices that are computed in
-    another way have no bound here.
+    Values are followed through ops that keep, move or choose elements (Keras chooses between an index and one that
+    counts from the end), casts and clips. Indices that are computed in another way have no bound here.
     """
     signature, main = program.signature, program.main
     names = dict(zip(main.inputs, signature.inputs, strict=True))
@@ -49,6 +49,8 @@ def _indices(op: Op) -> Iterable[tuple[Value, int]]:
 def _followed(op: TfliteOp, sources: Mapping[Value, frozenset[Value]]) -> frozenset[Value]:
     """Return the inputs whose elements the results of ``op`` hold."""
     keeps = has(op, Trait.RESHAPES | Trait.REPEATS | Trait.MOVES)
-    if not keeps and as_tflite(op, "CAST", "MAXIMUM", "MINIMUM") is None:
+    is_choice = as_tflite(op, "SELECT", "SELECT_V2") is not None
+    if not keeps and not is_choice and as_tflite(op, "CAST", "MAXIMUM", "MINIMUM") is None:
         return frozenset()
-    return frozenset().union(*(sources.get(value, frozenset()) for value in op.operands if value is not None))
+    held = op.operands[1:] if is_choice else op.operands
+    return frozenset().union(*(sources.get(value, frozenset()) for value in held if value is not None))

@@ -239,11 +239,13 @@ def _index_faults(op: TfliteOp) -> Iterator[str]:
 
 
 def _dense_faults(dense: FullyConnected) -> Iterator[str]:
-    weights, bias = dense.weights.type, None if dense.bias is None else dense.bias.type
+    weights, bias, x = dense.weights.type, None if dense.bias is None else dense.bias.type, dense.x.type
     if weights.rank not in {2, None}:
         yield f"has weights of {weights}, expected a matrix"
     elif bias is not None and weights.is_static and bias.is_static and _size(bias) != (weights.shape or (0,))[0]:
         yield f"has weights of {weights} and a bias of {bias}, expected a bias for each row"
+    elif weights.is_static and x.is_static and _size(x) % ((weights.shape or (0, 0))[1] or 1):
+        yield f"reads {x} and has weights of {weights}, expected rows of as many numbers as the matrix has columns"
 
 
 def _size(of: TensorType) -> int:

@@ -33,7 +33,7 @@ def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def evaluate_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     """Run one graph on arrays in the order of its inputs and return those of its outputs.
 
-    Raises InvalidProgramError for an op the evaluator does not know.
+    Raises InvalidProgramError for an op the evaluator does not know, or whose operands do not fit it.
     """
     known: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
 
@@ -63,7 +63,10 @@ def _evaluate_op(op: Op, operands: list[Array | None]) -> Sequence[Array]:
     kernel = KERNELS.get(op.builtin)
     if kernel is None:
         raise InvalidProgramError(f"{op.name}: the evaluator does not implement {op.kind}")
-    return kernel(op, present)
+    try:
+        return kernel(op, present)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InvalidProgramError(f"{op.name}: {op.kind} cannot be computed: {error}") from error
 
 
 # --- recurrences ---------------------------------------------------------------------------------------------

@@ -39,3 +39,12 @@ def test_computed_indices_have_no_bound() -> None:
     table, output = constant("table", np.zeros((3, 7), np.float32)), tensor("y", 2, 7)
     emitter.op("GATHER", [table, doubled], output, {"axis": 0, "batchDims": 0})
     assert index_bounds(program_of(ids, emitter, output)) == {}
+
+
+def test_an_index_that_may_count_from_the_end_is_one() -> None:
+    ids, emitter = tensor("ids", 2, dtype=DType.INT32), Emitter("net", Names())
+    counted = emitter.add(ids, emitter.integer(3))
+    chosen = emitter.select(emitter.less(ids, emitter.integer(0)), counted, ids)
+    table, output = constant("table", np.zeros((3, 7), np.float32)), tensor("y", 2, 7)
+    emitter.op("GATHER", [table, chosen], output, {"axis": 0, "batchDims": 0})
+    assert index_bounds(program_of(ids, emitter, output)) == {"ids": 3}

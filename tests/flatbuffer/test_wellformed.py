@@ -69,6 +69,10 @@ def test_our_own_files_are_well_formed(program: Program) -> None:
         (new_op("CONCATENATION", [X, X], [Y], {"axis": 2}), "has the axis 2, expected one of -2 to 1"),
         (new_op("FULLY_CONNECTED", [tensor("n", None, 3), BIAS], [tensor("d", None, 4)]), "expected a matrix"),
         (new_op("FULLY_CONNECTED", [X, WEIGHTS, BIAS], [tensor("d", 2, 4)]), "expected a bias for each row"),
+        (
+            new_op("FULLY_CONNECTED", [tensor("n", 4, 7), WEIGHTS, None], [tensor("d", 9, 4)]),
+            "expected rows of as many",
+        ),
         (new_op("EXPAND_DIMS", [X, ints(0, 1)], [tensor("e", 1, 2, 3)]), "as operand 1, expected one number"),
         (new_op("SUM", [X, ints(-3)], [tensor("s", 2)]), "has the axis -3, expected one of -2 to 1"),
         (

@@ -411,3 +411,13 @@ def test_an_op_that_the_evaluator_does_not_know_is_an_error() -> None:
 @pytest.mark.parametrize("activation", Activation)
 def test_no_activation_warns_of_what_is_not_a_number(activation: Activation) -> None:
     assert activate(activation, np.array([np.nan])).shape == (1,)
+
+
+def test_operands_that_do_not_fit_an_op_are_refused() -> None:
+    """A file of a stranger may have any."""
+    x, kernel = tensor("x", 4, 7), constant("kernel", np.ones((2, 8), np.float32))
+    y = tensor("y", 4, 2)
+    graph = Graph("main", (x,), (y,), (TfliteOp("FULLY_CONNECTED", (x, kernel, None), (y,)),))
+    broken = Program((graph,), (Signature("serving_default", ("x",), ("y",)),))
+    with pytest.raises(InvalidProgramError, match="y: FULLY_CONNECTED cannot be computed: cannot reshape"):
+        evaluate(broken, {"x": np.ones((4, 7), np.float32)})
