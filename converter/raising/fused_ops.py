@@ -118,6 +118,20 @@ class _Reading:
             go_backwards=go_backwards,
         )
 
+    def result(self, place: int, *shape: int | None) -> Value:
+        """Return a result of the op, which must have this ``shape`` as far as sizes are known."""
+        value = self.op.results[place]
+        seen = value.type.shape
+        if seen is not None:
+            fits = len(seen) == len(shape) and all(
+                None in pair or len(set(pair)) == 1 for pair in zip(seen, shape, strict=True)
+            )
+            if not fits:
+                expected = TensorType(DType.FLOAT32, shape)
+                detail = f"its result {value.name} is {value.type}, expected {expected}"
+                raise refusal(self.op, Rule.FUSED_OP_FORM, detail)
+        return value
+
     def value(self, name: str, shape: tuple[int | None, ...]) -> Value:
         return Value(self.names.fresh(name), TensorType(DType.FLOAT32, shape))
 
@@ -130,10 +144,12 @@ def _state_names(cell: LstmCell | RnnCell) -> tuple[str, ...]:
 
 
 def _sequence(reading: _Reading) -> Iterator[Op]:
+    (part, cell), x = _named_cell(reading), reading.ranked(reading.x, 3)
     yield reading.recurrence(
-        *_named_cell(reading),
-        reading.ranked(reading.x, 3),
-        reading.op.results[0],
+        part,
+        cell,
+        x,
+        reading.result(0, *dims(x)[:2], cell.output_size),
         time_major=attributes.is_time_major(reading.op),
         states=_states(reading.op),
     )
@@ -160,7 +176,7 @@ def _step(reading: _Reading) -> Iterator[Op]:
         return
     x = _one_step(reading)
     made = reading.recurrence(*_named_cell(reading), x, time_major=True, states=_states(reading.op))
-    (result,) = reading.op.results
+    result = reading.result(0, dims(reading.x)[0], made.cell.output_size)
     sizes = reading.emitter.integers(-1, made.cell.output_size)
     yield from reading.emitter.ops
     yield made
@@ -175,7 +191,11 @@ def _basic_step(reading: _Reading) -> Iterator[Op]:
     made = reading.recurrence("lstm", cell, x, time_major=True, states=places)
     if len(results) <= BasicLstmResult.CELL_STATE:
         raise refusal(reading.op, Rule.FUSED_OP_FORM, f"it has {len(results)} results")
-    final = (results[BasicLstmResult.CELL_STATE], results[BasicLstmResult.OUTPUT_STATE])
+    batch = dims(reading.x)[0]
+    final = tuple(
+        reading.result(place, batch, cell.units)
+        for place in (BasicLstmResult.CELL_STATE, BasicLstmResult.OUTPUT_STATE)
+    )
     yield replace(made, final_state=final)
 
 
@@ -208,10 +228,12 @@ def _both(reading: _Reading) -> Iterator[Op]:
     merged = attributes.merges_outputs(op)
     if len(op.results) != (1 if merged else 2):
         raise refusal(op, Rule.FUSED_OP_FORM, f"it has {len(op.results)} results")
-    outputs = (None, None) if merged else (op.results[0], op.results[1])
+    leading, sizes = dims(there.x)[:2], (there.cell.output_size, back.cell.output_size)
+    first = reading.result(0, *leading, sum(sizes) if merged else sizes[0])
+    second = None if merged else reading.result(1, *leading, sizes[1])
     yield from reading.emitter.ops
     forward = reading.recurrence(
-        "forward", there.cell, there.x, outputs[0], time_major=time_major, states=there.states
+        "forward", there.cell, there.x, None if merged else first, time_major=time_major, states=there.states
     )
     backward = reading.recurrence(
         "backward", back.cell, back.x, time_major=time_major, states=back.states, go_backwards=True
@@ -220,9 +242,9 @@ def _both(reading: _Reading) -> Iterator[Op]:
     yield backward
 
     def emit(emitter: Emitter) -> None:
-        restored = emitter.reverse(backward.output, backward.time_axis, outputs[1] or "restored")
+        restored = emitter.reverse(backward.output, backward.time_axis, second or "restored")
         if merged:
-            emitter.concatenation([forward.output, restored], 2, op.results[0])
+            emitter.concatenation([forward.output, restored], 2, first)
 
     yield from _emitted(reading, emit)
 

@@ -12,16 +12,35 @@ import numpy as np
 from converter.convert import compile_program
 from converter.flatbuffer.schema import IDENTIFIER, schema
 from converter.options import ConvertOptions
+from tests.faults.fused_files import bidirectional_lstm, bidirectional_rnn, sequence_lstm, sequence_rnn
 from tests.programs import gru_cell, layer_norm_lstm_cell, lstm_cell, rnn_cell, stack
 from tests.recorded.recordings import CELLS, read
+from tests.streaming.networks import draw
 
+RECORDED = 0.3
+"""The part of the mutants that are made of recorded files."""
 NUMBERS = (-(1 << 31), -2, -1, 0, 1, 2, 3, 7, 127, 1 << 20, (1 << 31) - 1)
 
 
 @functools.cache
-def seeds() -> tuple[bytes, ...]:
-    """The models that are changed: files of TFLiteConverter, and of this compiler under several options."""
-    files = [read(name).model for name in CELLS]
+def recorded() -> tuple[bytes, ...]:
+    """Files of TFLiteConverter with lists and marked recurrences, which only this compiler reads."""
+    return tuple(read(name).model for name in CELLS)
+
+
+@functools.cache
+def runnable() -> tuple[bytes, ...]:
+    """Files that runtimes run: fused ops over state tensors, networks over time, and what this compiler makes."""
+    fused = [
+        sequence_lstm(lstm_cell()),
+        sequence_lstm(lstm_cell(peephole=True, projection=3, cell_clip=0.5), time_major=False),
+        sequence_lstm(lstm_cell(cifg=True), time=None),
+        sequence_rnn(rnn_cell()),
+        sequence_rnn(rnn_cell(), time=None, time_major=False),
+        bidirectional_lstm(lstm_cell(), lstm_cell(seed=1)),
+        bidirectional_rnn(rnn_cell(), rnn_cell(seed=1)),
+    ]
+    networks = [compile_program(draw(seed, batch=1 + seed % 2).program()).model for seed in range(8)]
     made = [
         compile_program(stack(cells, batch=1), ConvertOptions.parse(**options)).model
         for cells, options in (
@@ -31,13 +50,14 @@ def seeds() -> tuple[bytes, ...]:
             ([layer_norm_lstm_cell()], {"lowering": "while"}),
         )
     ]
-    return (*files, *made)
+    return (*(file.data for file in fused), *networks, *made)
 
 
 def mutant(seed: int, number: int) -> bytes:
     """Return a mutant, the same for the same arguments."""
     rng = np.random.default_rng([seed, number])
-    model = seeds()[rng.integers(len(seeds()))]
+    models = recorded() if rng.random() < RECORDED else runnable()
+    model = models[rng.integers(len(models))]
     if rng.random() < 0.15:
         return changed_bytes(model, rng)
     tree = schema.ModelT.InitFromPackedBuf(model, 0)

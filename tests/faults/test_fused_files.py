@@ -25,6 +25,7 @@ from converter.ir import (
     Value,
     constant,
     evaluate,
+    with_results,
 )
 from tests.faults.compiling import compiled
 from tests.faults.fused_files import (
@@ -671,6 +672,21 @@ def test_a_fused_op_in_a_branch_is_exact_or_refused(pool: WorkerPool) -> None:
 
 
 # --- the last rule of the compiler ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7, 2, 4, 1), (7, 2), (7, 2, 5), (6, 2, 4)], ids=str)
+@pytest.mark.parametrize("kind", ["one", "both"])
+def test_a_result_of_another_shape_is_refused(kind: str, shape: tuple[int, ...]) -> None:
+    if kind == "one":
+        made = sequence_lstm(lstm_cell(), time=7)
+    else:
+        made = bidirectional_lstm(lstm_cell(), lstm_cell(seed=1), time=7)
+    graph = read_model(made.data).main
+    op = graph.ops[-1]
+    wrong = {op.results[-1]: replace(op.results[-1], type=TensorType(DType.FLOAT32, shape))}
+    file = file_of(graph.inputs, [*graph.ops[:-1], with_results(op, wrong)], list(wrong.values()))
+    with pytest.raises(rnn.TfliteRnnError, match="expected float32"):
+        compiled(file)
 
 
 def test_no_state_tensor_without_a_writer_leaves_the_compiler() -> None:
