@@ -133,7 +133,7 @@ def compile_program(program: Program, options: ConvertOptions = DEFAULTS) -> Con
             *streaming_notes,
             *padding_notes,
             *bounds,
-            *_notes_on_ops(lowered, options.target),
+            *_notes_on_ops(lowered, options),
         ),
         chunks=contract,
     )
@@ -148,13 +148,20 @@ def _padding_notes(options: ConvertOptions, *, is_masked: bool) -> tuple[str, ..
     return ("masks count as padding on the right: rows with masked steps before unmasked ones would be wrong",)
 
 
-def _notes_on_ops(program: Program, target: Target) -> Iterator[str]:
+def _notes_on_ops(program: Program, options: ConvertOptions) -> Iterator[str]:
     """Yield what ops of the file mean for its user."""
     kinds = sorted({op.kind for op in program.ops() if isinstance(op, TfliteOp) and has(op, Trait.RANDOM)})
     if kinds:
         yield f"results differ from run to run: the model has {', '.join(kinds)}, as dropout that is left on does"
-    if target is Target.LITERT_WEB and any(as_tflite(op, "WHILE") for op in program.ops()):
+    has_loops = any(as_tflite(op, "WHILE") for op in program.ops())
+    if options.target is Target.LITERT_WEB and has_loops:
         yield "in LiteRT.js, compile it with {accelerator: 'wasm'}: its default, webgpu, has no WHILE"
+    is_open = any(not value.type.is_static for value in program.main.inputs)
+    if options.target is Target.LITERT and options.policy is not StatePolicy.STATELESS and has_loops and is_open:
+        yield (
+            "invoke it with chunks of one length, as Stream does, or with the longest first: where lengths "
+            "grow from invoke to invoke, ai-edge-litert with its delegate gave wrong numbers in some loads"
+        )
 
 
 def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract | None, tuple[str, ...]]:
