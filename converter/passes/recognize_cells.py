@@ -1,11 +1,12 @@
 """recognize-cells: replace scans whose step is one or more known cells by recurrences.
 
-The other scans record the reason in ``refused``.
+A scan of several cells of which some are known becomes a chain of recurrences and scans. The other scans record
+the reason in ``refused``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from converter.analysis.dimensions import Dimensions
@@ -13,6 +14,7 @@ from converter.errors import Rejection
 from converter.ir import Graph, Names, Op, Program, Recurrence, Scan
 from converter.ir.verify import broken_recurrence
 from converter.recognition import recognize
+from converter.recognition.splitting import groups_of, split
 from converter.rules import Rule
 
 _HINT = "it becomes a loop, as it is; cells of TensorFlow 1, Keras and tflite_rnn.nn are recognised"
@@ -41,17 +43,56 @@ def _recognize_in(graph: Graph) -> Graph:
 
 
 def _recognized(scan: Scan, around: Dimensions, names: Names) -> Iterator[Op]:
+    outcome = _outcome(scan, around, names)
+    if isinstance(outcome, str):
+        yield from _in_parts(scan, around, names) or [replace(scan, refused=(_refusal(scan, outcome),))]
+    else:
+        yield from outcome
+
+
+def _outcome(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
+    """Return the ops that replace a scan, or why its cells are not recognised."""
     trial = names.copy()
     outcome = recognize(scan, around, trial)
-    if not isinstance(outcome, str):
-        faults = [fault for op in outcome if isinstance(op, Recurrence) for fault in broken_recurrence(op)]
-        outcome = faults[0] if faults else outcome  # what the file declares of a result does not fit
     if isinstance(outcome, str):
-        yield replace(scan, refused=(_refusal(scan, outcome),))
-        return
+        return outcome
+    faults = [fault for op in outcome if isinstance(op, Recurrence) for fault in broken_recurrence(op)]
+    if faults:
+        return faults[0]  # what the file declares of a result does not fit
     names.update(trial)
-    for op in outcome:
-        yield replace(op, refused=(_refusal(op, "it has no state"),)) if isinstance(op, Scan) else op
+    return [
+        replace(op, refused=(_refusal(op, "it has no state"),)) if isinstance(op, Scan) else op for op in outcome
+    ]
+
+
+def _in_parts(scan: Scan, around: Dimensions, names: Names) -> list[Op] | None:
+    """Return a chain of recurrences and scans, None if no part of the scan is a known cell."""
+    groups = groups_of(scan)
+    parts = split(scan, groups, names.copy()) if len(groups) > 1 else None
+    if parts is None:
+        return None
+    known = [not isinstance(outcome, str) for outcome, _ in _chain(parts, around, names.copy())]
+    if not any(known):
+        return None
+    joined: list[tuple[int, ...]] = []
+    for place, group in enumerate(groups):
+        if place and not known[place] and not known[place - 1]:
+            joined[-1] += group
+        else:
+            joined.append(group)
+    return [
+        op
+        for outcome, part in _chain(split(scan, joined, names) or [], around, names)
+        for op in ([replace(part, refused=(_refusal(part, outcome),))] if isinstance(outcome, str) else outcome)
+    ]
+
+
+def _chain(parts: Sequence[Scan], around: Dimensions, names: Names) -> Iterator[tuple[list[Op] | str, Scan]]:
+    """Yield what becomes of each part of a scan, and the part, from the first to the last."""
+    for part in parts:
+        outcome = _outcome(part, around, names)
+        yield outcome, part
+        around = around.extended([part] if isinstance(outcome, str) else outcome)
 
 
 def _refusal(scan: Scan, reason: str) -> Rejection:

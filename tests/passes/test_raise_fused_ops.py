@@ -406,7 +406,7 @@ REFUSED: dict[str, tuple[bytes, Change, Rule, str]] = {
         PLAIN,
         lambda op: replace(op, results=(tensor("wide", TIME, 2, 5),)),
         Rule.FUSED_OP_FORM,
-        "output",
+        "result wide",
     ),
     "an input of two axes": (
         PLAIN,
