@@ -140,6 +140,8 @@ def _is_known(op: Op, parents: Mapping[Value, Value]) -> bool:
         return tflite.builtin in {"WHILE", "IF"}
     makes = tflite.custom_code in {"TensorListFromTensor", "TensorListReserve", "TensorListSetItem"}
     reads = tflite.custom_code not in {"TensorListFromTensor", "TensorListReserve"}
+    if any(value in parents for place, value in enumerate(tflite.operands) if value and (place or not reads)):
+        return False  # a list as an index, or as an element
     is_made = len(tflite.results) == 1 and tflite.results[0] in parents
     return is_made is makes and (not reads or tflite.operand(ListOperand.LIST) in parents)
 

@@ -109,7 +109,7 @@ class _Reading:
             cell=cell,
             x=x,
             output=output or self.value(f"{name}/outputs", (*leading, cell.output_size)),
-            initial_state=tuple(self.op.operand(place) for place in states),
+            initial_state=tuple(self._state(place) for place in states),
             final_state=tuple(
                 self.value(f"{name}/{part}", (batch, size))
                 for part, size in zip(_state_names(cell), cell.state_sizes, strict=True)
@@ -117,6 +117,13 @@ class _Reading:
             time_major=time_major,
             go_backwards=go_backwards,
         )
+
+    def _state(self, place: int) -> Value:
+        value = self.op.operand(place)
+        if value.type.dtype is not DType.FLOAT32:
+            detail = f"its state {value.name} is {value.type}, expected float32"
+            raise refusal(self.op, Rule.FUSED_OP_FORM, detail)
+        return value
 
     def result(self, place: int, *shape: int | None) -> Value:
         """Return a result of the op, which must have this ``shape`` as far as sizes are known."""

@@ -25,6 +25,13 @@ def test_mutants_are_refused_or_give_what_the_runtime_makes_of_them() -> None:
     assert len(parsed) > len(outcomes) / 5
 
 
+@pytest.mark.parametrize(
+    ("seed", "number"), [(812, 78), (913, 7862), (913, 7944)], ids=["result", "state", "list as an index"]
+)
+def test_mutants_that_got_through_once_are_refused(seed: int, number: int) -> None:
+    assert [kind for _, kind, _ in attack(seed=seed, start=number, count=1)] == ["refused"]
+
+
 @pytest.mark.parametrize("kind", list(SUFFIXES))
 def test_mutants_that_tensorflow_reads_are_converted_or_refused(kind: str) -> None:
     outcomes = list(attack(seed=7, start=0, count=10, kind=kind))

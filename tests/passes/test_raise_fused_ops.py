@@ -396,6 +396,16 @@ REFUSED: dict[str, tuple[bytes, Change, Rule, str]] = {
         Rule.FUSED_OP_FORM,
         "wide",
     ),
+    "a state of another type": (
+        PLAIN,
+        lambda op: with_operand(
+            op,
+            LstmOperand.OUTPUT_STATE,
+            replace(state_tensor("narrow", 2, 4), type=TensorType(DType.INT8, (2, 4))),
+        ),
+        Rule.FUSED_OP_FORM,
+        "narrow is int8",
+    ),
     "a state that is no variable": (
         PLAIN,
         lambda op: with_operand(op, LstmOperand.CELL_STATE, constant("c", np.zeros((2, 4), np.float32))),
