@@ -352,3 +352,40 @@ def test_strings_are_compared_exactly() -> None:
 def test_a_row_with_a_problem_is_not_ok() -> None:
     assert ParityRow(ONE, "y", 1, 0.0, 0.0, True, "").ok
     assert not ParityRow(ONE, "y", 1, 0.0, 0.0, True, "", "something").ok
+
+
+class Forgetful:
+    """A runner whose model is right in its first load only."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+
+    @contextmanager
+    def open(self, runtime: Runtime, model: bytes) -> Iterator[Forgetful]:
+        self.loads += 1
+        yield self
+
+    def rewind(self) -> None:
+        """Nothing is kept."""
+
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {"y": inputs["x"] * (1 if self.loads == 1 else 2)}
+
+    def renew(self, runtime: Runtime) -> None:
+        """There is no process."""
+
+
+@pytest.mark.parametrize(("delegate", "ok"), [(True, False), (False, True)])
+def test_a_runtime_with_a_delegate_loads_a_model_as_often_as_asked(delegate: bool, ok: bool) -> None:
+    runner, x = Forgetful(), np.ones(3, np.float32)
+    report = compare(
+        b"",
+        lambda inputs: {"y": inputs["x"]},
+        [{"x": x}, {"x": -x}],
+        runtimes=[Runtime("ai-edge-litert", delegate=delegate)],
+        pool=runner,
+        loads=3,
+    )
+    assert report.ok is ok
+    assert report.rows[0].cases == 2
+    assert runner.loads == (3 if delegate else 1)

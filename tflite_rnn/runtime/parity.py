@@ -63,6 +63,7 @@ class _Plan:
     atol: float
     rtol: float
     progress: Progress | None
+    loads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def compare(
     rtol: float = 1e-5,
     pool: ModelRunner | None = None,
     progress: Progress | None = None,
+    loads: int = 1,
 ) -> ParityReport:
     """Run a model on runtimes and compare every output of every invoke with a reference.
 
@@ -115,6 +117,8 @@ def compare(
         rtol: relative tolerance.
         pool: workers to use; default new ones, which end with the comparison.
         progress: called after every case with the runtime, the number of cases done on it, and their total.
+        loads: how often a runtime with a delegate loads the model and runs the cases; after the
+            first load, each case is invoked once. Where memory lies differs from load to load, and faults with it.
 
     Raises:
         CheckError: if there is no runtime, no case, no invoke, or the reference gives no output: nothing would be
@@ -124,7 +128,7 @@ def compare(
     _check_arguments(chosen, cases, invokes)
     _check_tolerances(atol=atol, rtol=rtol)
     judged = tuple(_judged(reference, inputs) for inputs in cases)
-    plan = _Plan(model, judged, invokes, atol, rtol, progress)
+    plan = _Plan(model, judged, invokes, atol, rtol, progress, loads)
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(WorkerPool()) if pool is None else pool
         rows = [row for runtime in chosen for row in _rows_of(runner, runtime, plan)]
@@ -169,13 +173,14 @@ def _check(runner: ModelRunner, runtime: Runtime, plan: _Plan) -> Iterator[_Find
     """Run all cases on one runtime; ends with an event if the runtime fails or crashes."""
     where = "any"
     try:
-        with runner.open(runtime, plan.model) as running:
-            for done, case in enumerate(plan.cases, start=1):
-                where = str(case)
-                answers = [_answer(running, case) for _ in range(plan.invokes)]
-                yield from _findings(case, answers, plan)
-                if plan.progress is not None:
-                    plan.progress(runtime, done, len(plan.cases))
+        for load in range(plan.loads if runtime.delegate else 1):
+            with runner.open(runtime, plan.model) as running:
+                for done, case in enumerate(plan.cases, start=1):
+                    where = str(case)
+                    answers = [_answer(running, case) for _ in range(1 if load else plan.invokes)]
+                    yield from _findings(case, answers, plan)
+                    if plan.progress is not None and not load:
+                        plan.progress(runtime, done, len(plan.cases))
     except (RuntimeFailure, WorkerCrashed) as error:
         yield _Event(error, where)
 
@@ -237,7 +242,7 @@ def _row(runtime: Runtime, name: str, findings: Sequence[_Finding]) -> ParityRow
     return ParityRow(
         runtime=runtime,
         output=name,
-        cases=len(findings),
+        cases=len({id(finding.case) for finding in findings}),
         max_abs_error=max(finding.worst.max_abs_error for finding in findings),
         max_rel_error=max(finding.worst.max_rel_error for finding in findings),
         repeatable=all(known) if known else None,
