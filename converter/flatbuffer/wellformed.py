@@ -190,6 +190,8 @@ def _type_faults(op: TfliteOp) -> Iterator[str]:
         value = op.operand(place)
         if value.type.is_static and _size(value.type) != 1:
             yield f"has {value.name} of {value.type} as operand {place}, expected one number"
+        if op.custom_code is not None and value.type.dtype not in _INTEGERS:
+            yield f"has {value.name} of {value.type} as operand {place}, expected an integer"
     if has(op, Trait.ELEMENTWISE):
         *_, first, last = (None, *op.operands)  # the condition of a selection is of another type
         if first is not None and last is not None and first.type.dtype is not last.type.dtype:

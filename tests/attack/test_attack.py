@@ -26,7 +26,9 @@ def test_mutants_are_refused_or_give_what_the_runtime_makes_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "number"), [(812, 78), (913, 7862), (913, 7944)], ids=["result", "state", "list as an index"]
+    ("seed", "number"),
+    [(812, 78), (913, 7862), (913, 7944), (1014, 3877)],
+    ids=["result", "state", "index", "count"],
 )
 def test_mutants_that_got_through_once_are_refused(seed: int, number: int) -> None:
     assert [kind for _, kind, _ in attack(seed=seed, start=number, count=1)] == ["refused"]
