@@ -81,7 +81,7 @@ def part(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     """Cut along time by feeding, and along other axes by the op itself."""
     rows, emitter = rewriter.rows(op.operand(0)), rewriter.emitter
     x = rewriter.x(op, plan)
-    stride = rewriter.rows(op.results[0]).stride // rows.stride
+    stride = int(rewriter.rows(op.results[0]).stride / rows.stride)
     if stride > 1:
         x = rewriter.past.part(x, rows.axis, None, None, stride)
     rest = attributes.whole_along(op, rows.axis)
