@@ -58,6 +58,8 @@ def reshape(view: View) -> Outcome:
             found = replace(ready, axis=axis, before=before // outer, after=after // inner)
             if _holds(made[axis], shape[rows.axis], ready, found):
                 return [found], Plan(Action.RESIZE, {0: feed})
+    ready = ready.separated()
+    after = _known(shape[rows.axis + 1 :]) * ready.after
     for axis, (outer, inner) in enumerate(around):
         if before != outer or not inner or inner % after or not ready.is_alone:
             continue

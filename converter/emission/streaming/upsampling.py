@@ -86,7 +86,7 @@ def _filters(filters: Array, height: Phases, width: Phases) -> Array:
 
 
 def _spread(rewriter: Rewriter, blocks: Value, rows: int, columns: int) -> Value:
-    """Return rows and columns in their places, which are channels of ``blocks`` [batch, height, width, channels]."""
+    """Return ``blocks`` [batch, height, width, channels] with the rows and columns among the channels in place."""
     emitter = rewriter.emitter
     batch, height, width, channels = dims(blocks)
     if channels is None:
