@@ -9,6 +9,7 @@ import pytest
 
 from converter.chunks import ChunkContract
 from converter.convert import Converted
+from converter.ir import Recurrence
 from tests.runtimes import INSTALLED, QUICK
 from tests.streaming.networks import Network
 from tests.streaming.raised import draw
@@ -39,7 +40,8 @@ def assert_streams(network: Network, converted: Converted, runtimes: list[Runtim
     metadata = read_metadata(converted.model)
     assert metadata is not None
     assert metadata.chunks is not None
-    contract, tolerance = metadata.chunks, 1e-4 if "rnn" in network.layers else 1e-5
+    recurs = any(isinstance(op, Recurrence) for op in network.emitter.ops)  # with random weights, errors grow
+    contract, tolerance = metadata.chunks, 1e-4 if recurs else 1e-5
     lengths = lengths_of(network, contract)
     if not lengths:  # a reshape of rows that are never a multiple of what it joins
         return

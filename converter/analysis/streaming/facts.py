@@ -190,10 +190,14 @@ _UNCHANGED = frozenset({Action.KEEP, Action.MEASURE, Action.RESIZE, Action.LAST,
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of an op, and how its operands are fed, by their positions."""
+    """What becomes of an op, and how its operands are fed, by their positions.
+
+    ``reads`` are the rows of operand 0 as they are fed, where the op must know which of them are of the sequence.
+    """
 
     action: Action
     feeds: Mapping[int, Feed] = field(default_factory=lambda: MappingProxyType({}))
+    reads: Rows | None = None
 
     @property
     def changes(self) -> bool:

@@ -121,7 +121,9 @@ def reduction(view: View) -> Outcome:
         raise not_supported(f"{view.op.kind} over the sequence")
     ready, feed = complete(rows, ends=view.ends)
     fill = REDUCTIONS[view.op.builtin] if ready.delay or view.ends else feed.fill
-    return [Running.of([ready])], Plan(Action.REDUCE, {0: replace(feed, fill=fill)})
+    if fill not in {Fill.ZERO, Fill.NOTHING} and (rows.left or rows.right):
+        raise not_supported(f"{view.op.kind} over a sequence that was padded before")
+    return [Running.of([ready])], Plan(Action.REDUCE, {0: replace(feed, fill=fill)}, ready)
 
 
 REDUCTIONS: Mapping[str, Fill] = MappingProxyType(

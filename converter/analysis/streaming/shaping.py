@@ -187,7 +187,7 @@ def _last(view: View, rows: Rows, place: int) -> Outcome:
         raise needs_the_whole(f"STRIDED_SLICE takes step {place} of the sequence")
     ready, feed = complete(view.alone(rows), ends=view.ends)
     varies = ready.delay > 0 or view.ends
-    return [Running.of([ready])], Plan(Action.LATEST if varies else Action.LAST, {0: feed})
+    return [Running.of([ready])], Plan(Action.LATEST if varies else Action.LAST, {0: feed}, ready)
 
 
 def _part(view: View, rows: Rows, first: int, last: int, stride: int, length: object) -> Outcome:

@@ -82,6 +82,10 @@ class Rewriter:
             raise InvalidProgramError(f"{value.name}: expected a value with time, got {fact}")
         return fact.separated()
 
+    def read_rows(self, op: TfliteOp, plan: Plan) -> Rows:
+        """Return the rows of operand 0 of ``op``, as they are fed."""
+        return self.rows(op.operand(0)) if plan.reads is None else plan.reads
+
     def count(self, rows: Rows) -> int | None:
         """Return the size of the axis of ``rows`` on a chunk, None if that is unknown."""
         return None if self._steps is None else int(self._steps / rows.stride) * rows.before * rows.after

@@ -51,7 +51,7 @@ def last(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
 
 def latest(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     """A STRIDED_SLICE of the last row of the sequence so far: of this chunk if it has one, else the one before."""
-    rows, emitter, past = rewriter.rows(op.operand(0)), rewriter.emitter, rewriter.past
+    rows, emitter, past = rewriter.read_rows(op, plan), rewriter.emitter, rewriter.past
     x = rewriter.x(op, plan)
     rank, axis = len(dims(x)), rows.axis
     inside = emitter.select(past.is_inside(x, rows), past.ones(x, axis), emitter.number(0.0), "inside")
