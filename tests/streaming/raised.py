@@ -205,14 +205,14 @@ def _raised(network: Network, rows: Rows, rng: np.random.Generator, count: int) 
 # --- drawing -----------------------------------------------------------------------------------------------------
 
 
-def draw(seed: int, *, batch: int) -> Network:
-    """Return the network of a seed."""
+def draw(seed: int, *, batch: int, time: int | None = None) -> Network:
+    """Return the network of a seed. One of a fixed ``time`` has a recurrence, by which its sequence is known."""
     rng = np.random.default_rng(seed)
-    network = Network(rng, batch)
+    network = Network(rng, batch, time)
     rows = network.start()
     for _ in range(int(rng.integers(1, 5))):
         rows = _layer(network, rows, rng)
-    if rng.random() < 0.3:
+    if time is not None or rng.random() < 0.3:
         rows = network.recurrent(rows, str(rng.choice(["lstm", "gru", "rnn"])))
     if rng.random() < 0.3:
         network.total(rows, str(rng.choice(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "last"])))

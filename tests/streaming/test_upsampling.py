@@ -178,6 +178,21 @@ def test_what_is_not_the_whole_on_chunks_is_refused_by_name(made: Made, rule: Ru
     assert {one.rule for one in refused.value.rejections} == {rule}
 
 
+@pytest.mark.parametrize("on_height", [True, False])
+def test_no_size_is_computed_while_the_model_runs(on_height: bool) -> None:
+    x = keras.Input((None, 6, 3) if on_height else (6, None, 3), batch_size=1)
+    y = layers.Conv2DTranspose(2, (4, 4), strides=(2, 2), padding="same")(x)
+    counts = rnn.convert(keras.Model(x, y), state="streaming", lookahead="delay").report.op_counts
+    assert counts.keys().isdisjoint({"TRANSPOSE_CONV", "SHAPE", "PACK"})
+    assert counts["CONV_2D"] == counts["TRANSPOSE"] == 2  # of the main signature and of flush
+
+
+def test_a_whole_sequence_keeps_its_transposed_convolution() -> None:
+    x = keras.Input((None, 3), batch_size=1)
+    counts = rnn.convert(keras.Model(x, transposed(5, 2, "same")(x))).report.op_counts
+    assert counts["TRANSPOSE_CONV"] == 1
+
+
 def test_microcontrollers_raise_the_rate(pool: WorkerPool) -> None:
     skip_if_missing(MICRO)
     x = keras.Input((4, 3), batch_size=1, name="x")
