@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from converter.analysis.streaming.facts import Action, Other, Plan, Rows, needs_the_whole, not_supported
 from converter.analysis.streaming.view import Outcome, View, settled
 from converter.analysis.streaming.windows import Window, through
-from converter.ir import DType, TfliteOp
+from converter.ir import DType, TfliteOp, attributes
 from converter.ir.attributes import Windows
 from converter.ir.dimensions import Dimension, divide, multiply
 from converter.ir.operands import TransposeConvOperand
@@ -110,8 +110,8 @@ def nearest(view: View) -> Outcome:
     if rows.axis == 3:
         raise needs_the_whole(f"{view.op.kind} has the sequence as its channels")
     counts = repeats(view.shape(0), view.result_shape())
-    if counts is None:
-        raise not_supported(f"{view.op.kind} by other factors than whole numbers")
+    if counts is None or attributes.aligns_corners(view.op):
+        raise not_supported(f"{view.op.kind} that does not repeat each row equally often")
     ready, feed = settled(rows if rows.axis == 0 else view.alone(rows), ends=view.ends)
     made = ready if rows.axis == 0 else ready.refined(counts[rows.axis - 1])
     return [made], Plan(Action.REPEAT, {0: feed})
