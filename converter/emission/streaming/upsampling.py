@@ -101,20 +101,21 @@ def _spread(rewriter: Rewriter, blocks: Value, rows: int, columns: int) -> Value
 
 
 def repeat(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
-    """Rows and columns beside each other as channels, which then move to their places."""
+    """Rows and columns beside each other along a new axis, which then joins that of the image."""
     emitter, x = rewriter.emitter, rewriter.x(op, plan)
     counts = repeats(rewriter.sizes.shape(op.operand(0)) or (), rewriter.sizes.shape(op.results[0]) or ())
     batch, height, width, channels = dims(x)
     if counts is None or channels is None:
         raise InvalidProgramError(f"{op.name}: expected sizes that are multiples of those of x")
     rows, columns = counts
+    # Not by a CONCATENATION of x with itself: behind it, XNNPACK gives states of the invoke before in some runs.
     if columns > 1:
-        x = emitter.concatenation([x] * columns, 3, "columns")
+        x = emitter.pack([x] * columns, "columns", axis=3)
         width = _times(width, columns)
         x = _reshaped(rewriter, x, (batch, height, width, channels))
     if rows > 1:
         x = _reshaped(rewriter, x, (batch, height, _times(width, channels)))
-        x = emitter.concatenation([x] * rows, 2, "rows")
+        x = emitter.pack([x] * rows, "rows", axis=2)
         x = _reshaped(rewriter, x, (batch, _times(height, rows), width, channels))
     rewriter.alias(op.results[0], x)
 
