@@ -93,7 +93,8 @@ class Report:
     def __str__(self) -> str:
         lines = [str(record) for record in self.lowerings]
         if not lines:
-            lines = ["no recurrence was found: every op came from TFLiteConverter as it is"]
+            rest = ": every op came from TFLiteConverter as it is" if self.chunks is None else ""
+            lines = [f"no recurrence was found{rest}"]
         ops = ", ".join(f"{count} {kind}" for kind, count in self.op_counts.items())
         notes = [f"note: {note}" for note in self.notes]
         trials = [str(trial) for trial in self.trials] or ["not run: the file was not to be tried"]

@@ -315,9 +315,10 @@ class Rule(str, Enum):
         "streaming-lookahead",
         "a layer looks ahead, so the last steps would be missing",
         "A window that is padded behind the sequence (padding 'same') reads steps that come later. Chunk by chunk "
-        "its outputs come later, too, and the last ones only at the end of the sequence, when they are flushed.",
-        "Let the outputs come later: lookahead='delay' (--lookahead delay). Or use causal padding, or "
-        "state='stateless' with whole sequences.",
+        "its outputs come later, too, and the last ones only at the end of the sequence, when they are flushed. "
+        "Rows of a transposed convolution whose kernel is longer than its stride end behind the last step, too.",
+        "Let the outputs come later: lookahead='delay' (--lookahead delay). Or use causal padding, cut off the "
+        "last rows of a transposed convolution, or use state='stateless' with whole sequences.",
     )
     STREAMING_CHUNK = (
         "streaming-chunk",

@@ -141,7 +141,8 @@ def sequence_cases(
     longest = max([1, *(-(-rows.first // chunk) for rows in contract.outputs.values())])
     lengths = [(longest + 6) * chunk, longest * chunk]
     if contract.flush is not None:
-        lengths.append((longest + 3) * chunk + chunk // 2 + 1)
+        rest = chunk // 2 + 1
+        lengths.append((longest + 3) * chunk + -(-rest // contract.lengths) * contract.lengths)
     cases = []
     for length in lengths:
         sized = tuple(_with_time(spec, contract, length) for spec in specs)

@@ -61,11 +61,12 @@ def verified(converted: Converted, target: Target, *, pool: WorkerPool | None = 
     """
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(WorkerPool(timeout=TIMEOUT)) if pool is None else pool
-        trials = tuple(_trial(workers, runtime, converted.model) for runtime in RUNTIMES[target])
+        trials = tuple(_trial(workers, runtime, converted) for runtime in RUNTIMES[target])
     return replace(converted, report=replace(converted.report, trials=trials))
 
 
-def _trial(pool: WorkerPool, runtime: Runtime, model: bytes) -> TrialRecord:
+def _trial(pool: WorkerPool, runtime: Runtime, converted: Converted) -> TrialRecord:
+    model, chunks = converted.model, converted.report.chunks
     if not is_installed(runtime.interpreter):
         return TrialRecord(runtime.label, not_run="it is not installed")
     try:
@@ -75,7 +76,7 @@ def _trial(pool: WorkerPool, runtime: Runtime, model: bytes) -> TrialRecord:
     try:
         with pool.open(runtime, model) as loaded:
             signature = loaded.signature
-        return _tried(pool, runtime, model, signature)
+        return _tried(pool, runtime, model, signature, 1 if chunks is None else chunks.multiple)
     except RuntimeTimeout as error:
         return TrialRecord(runtime.label, not_run=_first_line(error))
     except (RuntimeFailure, WorkerCrashed) as error:
@@ -85,11 +86,14 @@ def _trial(pool: WorkerPool, runtime: Runtime, model: bytes) -> TrialRecord:
         ) from error
 
 
-def _tried(pool: WorkerPool, runtime: Runtime, model: bytes, signature: Signature) -> TrialRecord:
-    """Run the model on the first inputs that it takes. The last error passes if it ought to take some."""
+def _tried(pool: WorkerPool, runtime: Runtime, model: bytes, signature: Signature, multiple: int) -> TrialRecord:
+    """Run the model on the first inputs that it takes. The last error passes if it ought to take some.
+
+    Open sizes are multiples of ``multiple``, for chunks are.
+    """
     failure: RuntimeFailure | WorkerCrashed | None = None
     crashed: WorkerCrashed | None = None
-    for inputs in _attempts(signature):
+    for inputs in _attempts(signature, multiple):
         try:
             with pool.open(runtime, model) as running:
                 ran = _run(running, inputs)
@@ -120,13 +124,13 @@ def _run(running: LoadedModel, inputs: Mapping[str, Array]) -> tuple[str, ...]:
     return (key, RESET_KEY, key)
 
 
-def _attempts(signature: Signature) -> Iterator[dict[str, Array]]:
+def _attempts(signature: Signature, multiple: int) -> Iterator[dict[str, Array]]:
     """Yield inputs to try: indices and lengths of zero are legal everywhere, divisors of zero are not."""
     if not _is_open(signature):
         yield {spec.name: _filled(spec, spec.shape, 0) for spec in signature.inputs}
         yield {spec.name: _filled(spec, spec.shape, 1) for spec in signature.inputs}
         return
-    for open_size in SIZES:
+    for open_size in (size * multiple for size in SIZES):
         shapes = {
             spec.name: tuple(open_size if size is None else size for size in spec.shape)
             for spec in signature.inputs

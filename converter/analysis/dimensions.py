@@ -10,7 +10,7 @@ import numpy as np
 
 from converter.analysis.elements import result_elements
 from converter.ir import Bidirectional, Op, Producers, Recurrence, Scan, Value, made_by
-from converter.ir.dimensions import Dimension, SymbolicShape, unknown
+from converter.ir.dimensions import Dimension, SymbolicShape, multiply, unknown
 from converter.ir.shapes import Known, infer_shapes
 
 _MOST_ELEMENTS = 64
@@ -76,6 +76,26 @@ class Dimensions:
         elements = self.elements(scalar) or ()
         number = elements[0] if len(elements) == 1 else None
         return unknown(scalar) if number is None else number
+
+    def sum_of(self, size: Dimension) -> tuple[Dimension, int]:
+        """Return a product of sizes and a number whose sum is ``size``, as far as its computation says so."""
+        if isinstance(size, int):
+            return 0, size
+        extents = dict(size.extents)
+        scalar = next(iter(extents))
+        op = None
+        if extents == {scalar: 1} and scalar.axis is None:
+            op = made_by(scalar.value, self.producers, "ADD", "SUB")
+        if op is None:
+            return size, 0
+        (base, offset), (other, more) = (self.sum_of(self.number(op.operand(place))) for place in (0, 1))
+        if base == 0 and op.builtin == "ADD":
+            base, other = other, base
+        if other != 0:
+            return size, 0
+        offset += more if op.builtin == "ADD" else -more
+        scaled = multiply([size.factor, base])
+        return (size, 0) if scaled is None else (scaled, size.factor * offset)
 
     def is_at_most(self, scalar: Value, bound: Dimension) -> bool:
         """Return whether ``scalar`` is known not to exceed ``bound``."""

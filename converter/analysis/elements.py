@@ -97,6 +97,16 @@ def _sliced(op: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape | None]:
     return [numbers[first:last]]
 
 
+def _cut(_: TfliteOp, given: Sequence[Known]) -> list[SymbolicShape | None]:
+    numbers, begins, sizes = (operand.numbers for operand in given)
+    if numbers is None or begins is None or sizes is None or len(begins) != 1 or len(sizes) != 1:
+        return [None]
+    begin, size = begins[0], sizes[0]
+    if not isinstance(begin, int) or not isinstance(size, int) or begin < 0 or size < -1:
+        return [None]
+    return [numbers[begin:] if size == -1 else numbers[begin : begin + size]]
+
+
 def _at(numbers: SymbolicShape, place: Dimension | None) -> SymbolicShape | None:
     known = isinstance(place, int) and -len(numbers) <= place < len(numbers)
     return (numbers[place],) if known and isinstance(place, int) else None
@@ -117,6 +127,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "REDUCE_PROD": _product,
         "RESHAPE": _as_first,
         "SHAPE": _shape,
+        "SLICE": _cut,
         "SQUEEZE": _as_first,
         "STRIDED_SLICE": _sliced,
         "TensorArraySizeV3": _as_first,

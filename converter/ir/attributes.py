@@ -156,6 +156,11 @@ def counts_from_begin(op: TfliteOp) -> bool:
     return _flag(op, "offset")
 
 
+def aligns_corners(op: TfliteOp) -> bool:
+    """Return whether the corners of a resized image are those of the image, instead of its edges."""
+    return _flag(op, "alignCorners")
+
+
 def keeps_dims(op: TfliteOp) -> bool:
     """Return whether a reduction keeps the axes that it reduces, with size one."""
     return _flag(op, "keepDims")

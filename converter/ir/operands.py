@@ -1,4 +1,4 @@
-"""Positions in the operand lists of the fused ops. They are written nowhere else."""
+"""Positions in the operand lists of the fused ops, and of TRANSPOSE_CONV. They are written nowhere else."""
 
 from __future__ import annotations
 
@@ -108,6 +108,15 @@ class SvdfOperand(IntEnum):
     TIME_WEIGHTS = 2
     BIAS = 3
     STATE = 4
+
+
+class TransposeConvOperand(IntEnum):
+    """Operands of TRANSPOSE_CONV: filters are [channels, height, width, input channels]; a bias may be absent."""
+
+    SHAPE = 0
+    FILTERS = 1
+    INPUT = 2
+    BIAS = 3
 
 
 STATE_OPERANDS: Mapping[str, tuple[int, ...]] = MappingProxyType(

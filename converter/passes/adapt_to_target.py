@@ -13,8 +13,8 @@ from converter.targets import LIMITS, Rewrite, Target, direct_outputs, needed_re
 def adapt_to_target(program: Program, target: Target) -> Program:
     """Rewrite a program of TFLite ops exactly for ``target``.
 
-    SELECT becomes SELECT_V2 where only that is supported, an op that moves flags one that moves numbers, a long
-    CONCATENATION a tree, and an output that is not a separate tensor a copy.
+    SELECT becomes SELECT_V2 where only that is supported, an op that moves flags one that moves numbers, a TILE
+    CONCATENATIONs, a long CONCATENATION a tree, and an output that is not a separate tensor a copy.
     """
     for rewrite in needed_rewrites(program, target):
         program = _REWRITES[rewrite](program, target)
@@ -55,6 +55,30 @@ def _of_numbers(op: Op, target: Target, names: Names) -> Iterator[Op]:
     emitter.ops.append(replace(op, operands=(numbers, *op.operands[1:]), results=(moved,)))
     emitter.op("LESS", [emitter.number(0.5), moved], op.results[0])
     yield from emitter.ops
+
+
+def _with_concatenations(program: Program, target: Target) -> Program:
+    def rewritten(graph: Graph) -> Graph:
+        names = graph.names()
+        ops = (part for op in graph.ops for part in _repeated(op, target, names))
+        return replace(graph, ops=tuple(ops))
+
+    return program.map_graphs(rewritten)
+
+
+def _repeated(op: Op, target: Target, names: Names) -> Iterator[Op]:
+    """Yield ``op``; if it is a TILE that the target lacks, its operand beside itself along each axis instead."""
+    if not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.CONCATENATIONS, target):
+        yield op
+        return
+    emitter, x = Emitter(op.name, names), op.operand(0)
+    counts = dict(enumerate(attributes.integers(op.operand(1)) or ()))
+    *others, last = [axis for axis, count in counts.items() if count > 1] or [0]
+    for axis in others:
+        x = emitter.concatenation([x] * counts[axis], axis, "copies")
+    emitter.concatenation([x] * counts[last], last, op.results[0])
+    for part in emitter.ops:
+        yield from _shortened(part, target, names)
 
 
 def _with_trees(program: Program, target: Target) -> Program:
@@ -113,6 +137,7 @@ def _copy(value: Value, emitter: Emitter) -> Value:
 _REWRITES: Mapping[Rewrite, Callable[[Program, Target], Program]] = {
     Rewrite.SELECT_V2: _with_select_v2,
     Rewrite.CAST_FLAGS: _with_cast_flags,
+    Rewrite.CONCATENATIONS: _with_concatenations,
     Rewrite.CONCATENATION_TREE: _with_trees,
     Rewrite.COPIED_OUTPUTS: _with_copied_outputs,
 }

@@ -21,9 +21,9 @@ def expose_state(program: Program, *, ends: bool = False, signatures: bool = Tru
     chunk.
     """
     streamed = stream_layers(program, ends=ends, signatures=signatures)
+    program = streamed.program
     if not streamed.states:
         return program
-    program = streamed.program
     main, signature = _exposed(program.main, program.signature, streamed.states)
     others = tuple(other for other in program.signatures if other is not program.signature)
     exposed = replace(with_main(program, main), signatures=(signature, *others))

@@ -62,9 +62,9 @@ def persist_state(program: Program, *, ends: bool = False, signatures: bool = Tr
     streamed = stream_layers(program, ends=ends, signatures=signatures)
     main, memories = settle_filters(streamed.program.main)
     opened = [*streamed.states, *memories]
+    program = streamed.program
     if not opened:
         return program
-    program = streamed.program
     variables = state_variables(program)
     if variables:
         main = without_variables(main, variables)

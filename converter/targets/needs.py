@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from converter.ir import Activation, DType, LstmCell, Recurrence, RnnCell, Shape, TfliteOp, fused_activation
+from converter.ir import (
+    Activation,
+    DType,
+    LstmCell,
+    Recurrence,
+    RnnCell,
+    Shape,
+    TfliteOp,
+    fused_activation,
+    integers,
+)
 from converter.ir.operands import LstmOperand, RnnOperand
 
 FUSED_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -24,7 +34,7 @@ class Needs:
 
     ``place`` is what messages call the op, ``type`` the element type of its first operand. ``shapes`` are those of
     its operands, None where the rank is unknown or an operand is left out. ``features`` are what a fused LSTM has
-    beyond the plain one, in words.
+    beyond the plain one, in words. ``repeats`` says whether the op is a TILE by known numbers of copies.
     """
 
     place: str
@@ -35,6 +45,7 @@ class Needs:
     state_tensors: bool = False
     features: tuple[str, ...] = ()
     type: DType | None = None
+    repeats: bool = False
 
 
 def needs_of(op: TfliteOp) -> Needs:
@@ -48,6 +59,7 @@ def needs_of(op: TfliteOp) -> Needs:
         state_tensors=any(value is not None and value.is_variable for value in (*op.operands, *op.results)),
         features=tuple(_features_of_op(op)) if op.builtin == FUSED_LSTM else (),
         type=op.operands[0].type.dtype if op.operands and op.operands[0] is not None else None,
+        repeats=op.builtin == "TILE" and min(integers(op.operands[-1]) or (0,)) > 0,
     )
 
 

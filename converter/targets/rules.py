@@ -24,6 +24,7 @@ class Rewrite(Enum):
 
     SELECT_V2 = "SELECT becomes SELECT_V2"
     CAST_FLAGS = "an op that moves flags becomes one that moves numbers"
+    CONCATENATIONS = "a TILE becomes CONCATENATIONs of its operand with itself"
     CONCATENATION_TREE = "a long CONCATENATION becomes a tree of shorter ones"
     COPIED_OUTPUTS = "an output becomes a copy of what it was"
 
@@ -151,6 +152,11 @@ def _selects(needs: Needs, limits: Limits) -> Iterator[Breach]:
         yield from _missing_ops(needs, limits)
 
 
+def _tiles(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.repeats:
+        yield from _missing_ops(needs, limits)
+
+
 def _missing_ops(needs: Needs, limits: Limits) -> Iterator[Breach]:
     if needs.custom_code is None and needs.builtin not in limits.versions:
         yield Breach(needs.place, f"{limits.title} has no {needs.builtin}")
@@ -202,6 +208,7 @@ OP_RULES: tuple[TargetRule[Needs], ...] = (
     ),
     TargetRule(Rule.TARGET_OP, _custom_ops, "replace the layer that it comes from"),
     TargetRule(Rule.TARGET_OP, _selects, "convert the model for this target", Rewrite.SELECT_V2),
+    TargetRule(Rule.TARGET_OP, _tiles, "convert the model for this target", Rewrite.CONCATENATIONS),
     TargetRule(Rule.TARGET_OP, _missing_ops, "replace the layer it comes from"),
     TargetRule(Rule.TARGET_OP, _flags_moved, "convert the model for this target", Rewrite.CAST_FLAGS),
     TargetRule(Rule.TARGET_OP, _missing_types, "cast it to float32 before, or replace the layer it comes from"),

@@ -163,3 +163,32 @@ def test_sizes_that_are_given_take_the_place_of_symbols() -> None:
     row, y = tensor("row", None, 8), tensor("y", None, 8)
     sizes = Dimensions.of([TfliteOp("TANH", (row,), (y,))], {row: Known((TIME, 8))})
     assert sizes.shape(y) == (TIME, 8)
+
+
+def test_sums_of_sizes_and_numbers_are_taken_apart(e: Emitter) -> None:
+    time = e.dimension(X, 1)
+    less = e.subtract(time, e.integer(1))
+    twice = e.multiply(less, e.integer(2))
+    size = e.add(e.integer(5), twice)
+    squared = e.multiply(size, time)
+    sizes = Dimensions.of(e.ops)
+    assert sizes.sum_of(sizes.number(size)) == (multiply([2, TIME]), 3)
+    assert sizes.sum_of(sizes.number(twice)) == (multiply([2, TIME]), -2)
+    assert sizes.sum_of(7) == (0, 7)
+    assert sizes.sum_of(TIME) == (TIME, 0)
+    assert sizes.sum_of(sizes.number(squared)) == (sizes.number(squared), 0)
+
+
+def test_a_sum_of_two_sizes_is_not_taken_apart(e: Emitter) -> None:
+    total = e.add(e.dimension(X, 0), e.dimension(X, 1))
+    sizes = Dimensions.of(e.ops)
+    assert sizes.sum_of(sizes.number(total)) == (sizes.number(total), 0)
+
+
+def test_a_part_of_a_shape_is_known(e: Emitter) -> None:
+    shape = e.op("SHAPE", [X], integers("shape", 3), {})
+    inner = e.op("SLICE", [shape, vector(1), vector(2)], integers("inner", 2))
+    rest = e.op("SLICE", [shape, vector(2), vector(-1)], integers("rest", 1))
+    sizes = Dimensions.of(e.ops)
+    assert sizes.elements(inner) == (TIME, 8)
+    assert sizes.elements(rest) == (8,)

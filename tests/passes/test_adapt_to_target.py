@@ -7,7 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from converter.ir import DType, Graph, Op, Program, Signature, TfliteOp, Value, evaluate, new_op, verify
+from converter.ir import (
+    DType,
+    Graph,
+    Op,
+    Program,
+    Signature,
+    TensorType,
+    TfliteOp,
+    Value,
+    constant,
+    evaluate,
+    new_op,
+    verify,
+)
 from converter.passes.adapt_to_target import adapt_to_target, adapted
 from converter.targets import Target, target_rejections
 from tests.programs import tensor
@@ -52,6 +65,25 @@ def test_a_long_concatenation_becomes_a_tree(count: int, ops: int) -> None:
 def test_a_concatenation_that_the_target_takes_stays(count: int, target: Target) -> None:
     program = _concatenation(count)
     assert list(_adapted(program, target).ops()) == list(program.ops())
+
+
+def _tile(*counts: int) -> Program:
+    x, y = tensor("x", 2, 1, 3), tensor("y", 2 * counts[0], counts[1], 3 * counts[2])
+    return _program([x], [new_op("TILE", [x, constant("counts", np.array(counts, np.int32))], [y])], [y])
+
+
+@pytest.mark.parametrize(("counts", "ops"), [((1, 2, 1), 1), ((2, 3, 2), 3), ((1, 12, 1), 3), ((1, 1, 1), 1)])
+def test_a_tile_becomes_concatenations(counts: tuple[int, int, int], ops: int) -> None:
+    assert _adapted(_tile(*counts), Target.TFLM).op_counts()["CONCATENATION"] == ops
+
+
+def test_a_tile_that_the_target_has_or_that_is_computed_stays() -> None:
+    program = _tile(1, 2, 1)
+    assert list(_adapted(program, Target.LITERT).ops()) == list(program.ops())
+    x, counts, y = tensor("x", 2, 3), Value("counts", TensorType(DType.INT32, (2,))), tensor("y", None, None)
+    computed = _program([x, counts], [new_op("TILE", [x, counts], [y])], [y])
+    assert list(adapt_to_target(computed, Target.TFLM).ops()) == list(computed.ops())
+    assert any("has no TILE" in one.detail for one in target_rejections(computed, Target.TFLM))
 
 
 def _select(*shapes: tuple[int, ...]) -> Program:

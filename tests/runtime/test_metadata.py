@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 import converter
 from converter import metadata as written
+from converter.chunks import ChunkContract, OutputRows
 from converter.convert import compile_program
 from converter.errors import SourceError
 from converter.flatbuffer import build_model, read_model
@@ -27,6 +29,7 @@ ROOT = Path(converter.__file__).parent.parent
 OPTIONS = ConvertOptions(state=StatePolicy.STREAMING, target=Target.TFLM)
 SOURCE = stack([lstm_cell()], time=3, batch=1)
 MODEL = compile_program(SOURCE, OPTIONS).model
+ROWS = OutputRows(0, Fraction(1), Fraction(0), 1).to_dict()
 
 
 def with_entry(content: bytes, name: str = read.NAME) -> bytes:
@@ -151,18 +154,28 @@ print([name for name in ("numpy", "flatbuffers", "ai_edge_litert", "converter.ir
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"multiple": 0}, "positive strides"),
+        ({"multiple": 0}, "positive numbers of steps"),
+        ({"lengths": 0}, "positive numbers of steps"),
+        ({"tail": None}, "tail: expected an integer"),
         ({"multiple": True}, "multiple: expected an integer"),
         ({"multiple": 1 << 40}, "multiple: expected an integer"),
         ({"inputs": {}}, "expected inputs"),
         ({"inputs": ["x"]}, "inputs: expected an object"),
         ({"outputs": {"y": {"axis": 0}}}, "stride: expected an integer"),
+        ({"outputs": {"y": {**ROWS, "stride": 0}}}, "stride: expected whole rows and blocks, got 0"),
+        ({"outputs": {"y": {**ROWS, "stride": [1, 2]}}}, "stride: expected whole rows and blocks, got 1/2"),
+        ({"outputs": {"y": {**ROWS, "stride": [1, 0]}}}, "stride: expected a positive denominator, got 0"),
+        ({"outputs": {"y": {**ROWS, "stride": [1]}}}, "stride: expected an integer, or a numerator"),
+        ({"outputs": {"y": {**ROWS, "delay": [1, 2]}}}, "stride: expected whole rows and blocks, got 1"),
+        ({"outputs": {"y": {**ROWS, "delay": -1}}}, "stride: expected whole rows and blocks, got 1"),
+        ({"outputs": {"y": {**ROWS, "short": 1}}}, "block: expected a positive number of rows, more than 1"),
         ({"running": {"h": "1"}}, "h: expected an integer"),
         ({"flush": "reset"}, "flush: expected 'flush' or 'remaining'"),
     ],
 )
 def test_a_damaged_contract_is_refused(changed: dict[str, object], complaint: str) -> None:
-    chunks = {"multiple": 1, "inputs": {"x": 0}, "outputs": {}, "running": {}, "flush": None, **changed}
+    contract = ChunkContract(1, {"x": 0}, {}, {}).to_dict()
+    chunks = {**contract, **changed}
     entry = {"format": 1, "compiler": "9", "target": "litert", "state": "streaming", "chunks": chunks}
     with pytest.raises(SourceError, match=complaint):
         read_metadata(with_entry(json.dumps(entry).encode()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from tests.programs import gru_cell, lstm_cell, program, recurrence, rnn_cell, t
 
 Function = Callable[[Array], Array]
 CHANNELS = 3
+LONG = 2**6 * 3**4
+"""A number of steps of which every network has whole chunks."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,22 @@ class Rows:
 
     value: Value
     function: Function
-    stride: int = 1
-    first: int = 1
-    """How many input steps there are when its first row is."""
-    ahead: int = 0
+    stride: Fraction = Fraction(1)
+    """How many steps a row covers."""
+    count: Callable[[int], int] = lambda steps: steps
+    """How many rows there are of a sequence of so many steps."""
+    ahead: Fraction = Fraction(0)
     """How many steps after its own a row needs, or must see to know whether it is of the sequence."""
 
-    def count(self, steps: int) -> int:
-        """How many rows there are of a sequence of ``steps`` steps."""
-        return max(0, (steps - self.first) // self.stride + 1)
+    @property
+    def lacks(self) -> int:
+        """How many rows fewer there are of long sequences than these have steps for."""
+        return int(LONG / self.stride) - self.count(LONG)
+
+    @property
+    def known(self) -> Fraction:
+        """How many steps after its own a row is known, and known to be of the sequence."""
+        return max(self.ahead, self.lacks * self.stride)
 
 
 @dataclass
@@ -62,6 +72,10 @@ class Network:
     layers: list[str] = field(default_factory=list)
     lengths: list[Callable[[int], bool]] = field(default_factory=list)
     """What must hold for the length of a whole sequence."""
+    needs: list[Callable[[int], bool]] = field(default_factory=list)
+    """The same, of what the contract of a model must say."""
+    multiple: int = 1
+    """The number of steps of which sequences must hold a multiple, so that rows come in blocks of one size."""
     outputs: list[tuple[str, Value, Function, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -123,7 +137,7 @@ class Network:
 
         def function(x: Array) -> Array:
             before = rows.function(x)
-            left, right = _around(before.shape[1], reach, stride, padding)
+            left, right = around(before.shape[1], reach, stride, padding)
             wide = np.pad(before, ((0, 0), (left, right), (0, 0)))
             count = max(0, (wide.shape[1] - reach) // stride + 1)
             total = np.zeros((x.shape[0], count, channels))
@@ -146,7 +160,7 @@ class Network:
         def function(x: Array) -> Array:
             before = rows.function(x)
             time = before.shape[1]
-            left, right = _around(time, size, stride, padding)
+            left, right = around(time, size, stride, padding)
             count = max(0, (time + left + right - size) // stride + 1)
             seen = [before[:, max(0, i * stride - left) : i * stride - left + size] for i in range(count)]
             reduced = [part.max(1) if largest else part.mean(1) for part in seen]
@@ -157,14 +171,17 @@ class Network:
     def _windowed(
         self, rows: Rows, value: Value, function: Function, reach: int, stride: int, padding: str
     ) -> Rows:
-        left, right = _around(100 * stride, reach, stride, padding)
-        if padding == "same":
+        left, right = around(rows.count(LONG), reach, stride, padding)
+        if padding == "same" and is_steady(reach, stride):
             right = reach - 1 - left  # of the longest rest
-        known = max(rows.ahead, rows.first - 1) if right > 0 else rows.ahead
-        ahead = (reach - 1 - left) * rows.stride + known
-        lost = (reach - 1) * rows.stride if padding == "valid" else 0
+        ahead = (reach - 1 - left) * rows.stride + (rows.known if right > 0 else rows.ahead)
         self.layers.append(f"window({reach}, {stride}, {padding})")
-        return Rows(value, function, rows.stride * stride, rows.first + lost, ahead)
+
+        def count(steps: int) -> int:
+            before = rows.count(steps)
+            return max(0, (before + sum(around(before, reach, stride, padding)) - reach) // stride + 1)
+
+        return Rows(value, function, rows.stride * stride, count, ahead)
 
     def crop(self, rows: Rows, front: int, end: int) -> Rows:
         depth = dims(rows.value)[2] or 0
@@ -182,7 +199,7 @@ class Network:
             rows,
             value=made,
             function=function,
-            first=rows.first + (front + end) * rows.stride,
+            count=lambda steps: max(0, rows.count(steps) - front - end),
             ahead=rows.ahead + front * rows.stride,
         )
 
@@ -198,10 +215,12 @@ class Network:
             return before.reshape(before.shape[0], -1, count * depth)
 
         self.lengths.append(lambda steps: rows.count(steps) % count == 0)
-        if rows.count(rows.stride * count * 40) % count:
+        if rows.count(LONG) % count:
             self.looks_ahead = True  # whole chunks leave rows over
         reach = (count - 1) * rows.stride
-        return Rows(made, function, rows.stride * count, rows.first + reach, rows.ahead + reach)
+        return Rows(
+            made, function, rows.stride * count, lambda steps: rows.count(steps) // count, rows.ahead + reach
+        )
 
     def dense(self, rows: Rows, units: int) -> Rows:
         kernel = self.weights(units, dims(rows.value)[2] or 0)
@@ -301,9 +320,9 @@ class Network:
 
     def _complete(self, rows: Rows) -> Rows:
         """Note whether the last of ``rows`` would be missing at the end of a sequence of whole chunks."""
-        if rows.ahead // rows.stride >= -(-rows.first // rows.stride):
+        if rows.ahead // rows.stride > rows.lacks:
             self.looks_ahead = True
-        return replace(rows, ahead=max(rows.ahead, rows.first - 1))
+        return replace(rows, ahead=rows.known)
 
     # --- shapes ------------------------------------------------------------------------------------------------
 
@@ -321,7 +340,7 @@ class Network:
         return self.emitter.op("RESHAPE", [image, self.emitter.integers(self.batch, -1, channels)], made)
 
 
-def _around(time: int, reach: int, stride: int, padding: str) -> tuple[int, int]:
+def around(time: int, reach: int, stride: int, padding: str) -> tuple[int, int]:
     """How many rows padding puts before and behind ``time`` rows."""
     if padding != "same":
         return (reach - 1, 0) if padding == "causal" else (0, 0)
@@ -329,9 +348,9 @@ def _around(time: int, reach: int, stride: int, padding: str) -> tuple[int, int]
     return total // 2, total - total // 2
 
 
-def _is_steady(reach: int, stride: int) -> bool:
+def is_steady(reach: int, stride: int) -> bool:
     """Whether padding "same" begins alike for every length."""
-    return len({_around(100 * stride + rest, reach, stride, "same")[0] for rest in range(stride)}) == 1
+    return len({around(100 * stride + rest, reach, stride, "same")[0] for rest in range(stride)}) == 1
 
 
 # --- drawing -----------------------------------------------------------------------------------------------------
@@ -343,7 +362,7 @@ def draw(seed: int, *, batch: int, static: bool = False) -> Network:
     network = Network(rng, batch)
     rows = network.start()
     for _ in range(int(rng.integers(1, 5))):
-        rows = _layer(network, rows, rng, most=2 if static else 4)
+        rows = layer(network, rows, rng, most=2 if static else 4)
     if rng.random() < 0.12:
         rows = network.whole(rows, str(rng.choice(["reverse", "normalise", "attention", "softmax"])))
         if network.is_reversed:
@@ -357,7 +376,7 @@ def draw(seed: int, *, batch: int, static: bool = False) -> Network:
     return network
 
 
-def _layer(network: Network, rows: Rows, rng: np.random.Generator, most: int) -> Rows:
+def layer(network: Network, rows: Rows, rng: np.random.Generator, most: int) -> Rows:
     kinds = ["window", "window", "window", "crop", "dense", "recurrent", "residual", "frames"]
     kind = rng.choice(kinds)
     if kind == "window":
@@ -375,7 +394,7 @@ def _window(network: Network, rows: Rows, rng: np.random.Generator, most: int) -
     stride = int(rng.choice([1, 1, 1, 2, 3])) if rows.stride * 3 <= most else 1
     padding = str(rng.choice(["causal", "causal", "valid", "same"]))
     size = int(rng.integers(1, 6))
-    if padding == "same" and not _is_steady(size, stride):
+    if padding == "same" and not is_steady(size, stride):
         padding = "valid"
     if rng.random() < 0.3:
         padding = "same" if padding == "same" else "valid"

@@ -151,6 +151,34 @@ def test_a_stack_over_a_fixed_batch_and_an_open_time_streams(pool: WorkerPool) -
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["MEAN", "SUM", "REDUCE_MAX", "last"])
+@pytest.mark.parametrize(("front", "end"), [(0, 3), (2, 2), (3, 0)])
+@pytest.mark.parametrize("lookahead", [None, "delay"])
+def test_what_is_of_all_rows_leaves_out_those_that_are_cut_off(
+    kind: str, front: int, end: int, lookahead: str | None, pool: WorkerPool
+) -> None:
+    made = Network(np.random.default_rng(0), 1)
+    rows = made.convolution(made.start(), size=3, stride=2, padding="valid", depthwise=False)
+    made.total(made.crop(rows, front, end), kind)
+    model = compile_program(made.program(), ConvertOptions.parse(state="streaming", lookahead=lookahead)).model
+    stream = Stream(pool.open(LITERT, model), metadata=read_metadata(model))
+    for steps in (16, 18) if lookahead is None else (13, 16):
+        stream.reset()
+        parts = [stream.feed({"x": x_of(steps)[:, place : place + 3]}) for place in range(0, steps, 3)]
+        found = [part["y0"] for part in (*parts, stream.flush()) if "y0" in part]
+        np.testing.assert_allclose(found[-1], made.expected(x_of(steps))["y0"], atol=1e-5)
+
+
+def test_a_model_without_states_streams(pool: WorkerPool) -> None:
+    made = Network(np.random.default_rng(0), 1)
+    made.end(made.crop(made.start(), 2, 0))
+    for state in ("streaming", "explicit"):
+        model = compile_program(made.program(), ConvertOptions.parse(state=state)).model
+        stream = Stream(pool.open(LITERT, model), metadata=read_metadata(model))
+        parts = [stream.feed({"x": x_of(7)[:, place : place + 2]})["y0"] for place in range(0, 7, 2)]
+        np.testing.assert_array_equal(np.concatenate(parts, 1), x_of(7)[:, 2:])
+
+
 def test_a_file_says_what_it_takes() -> None:
     made = network("same", size=5, stride=1)
     report = compile_program(made.program(), ConvertOptions.parse(state="streaming", lookahead="delay")).report

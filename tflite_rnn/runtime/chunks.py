@@ -132,12 +132,6 @@ class Joined:
         self._steps = 0
 
     @property
-    def latest(self) -> int:
-        """How many steps the latest output is late."""
-        outputs = self._contract.outputs.values()
-        return max([0, *(rows.delay for rows in outputs), *self._contract.running.values()])
-
-    @property
     def steps(self) -> int:
         """How many steps were run, those behind the sequence included."""
         return self._steps

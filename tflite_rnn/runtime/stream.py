@@ -168,7 +168,7 @@ class Stream:
         """End the sequence and return the rest of its outputs: together with those before, they are the whole.
 
         Errors as `feed`; StreamError if steps remain that do not fill a chunk, in a file that cannot end a
-        sequence within one.
+        sequence within one, or if the network takes no sequence of so many steps.
         """
         if self._cut is None:
             raise StreamError("the file does not say what it does on chunks, so there is nothing to flush")
@@ -181,6 +181,12 @@ class Stream:
                 f"{waiting} steps remain, and the model takes {self._cut.steps} at a time; feed a multiple of "
                 "these, or convert it with lookahead='delay'"
             )
+        lengths = self._cut.contract.lengths
+        if self._fed % lengths:
+            raise StreamError(
+                f"the sequence has {self._fed} steps, and the model takes sequences of a multiple of {lengths}; "
+                "feed the steps that are missing, such as zeros"
+            )
         self._has_ended = True
         if self._cut.contract.flush is not None and self._fed:
             self._run_end()
@@ -191,7 +197,7 @@ class Stream:
         if self._cut is None:
             return
         remaining = self._cut.count
-        while remaining > 0 or self._joined.steps < self._fed + self._joined.latest:
+        while remaining > 0 or self._joined.steps < self._fed + self._cut.contract.tail:
             chunk = self._cut.rest()
             if self._cut.contract.flush == REMAINING:
                 outputs = self._run_main(chunk, remaining)
@@ -249,7 +255,8 @@ def _start(
     signature = model.signature
     outputs = {spec.name for spec in signature.outputs}
     states = [spec for spec in signature.inputs if spec.name in outputs]
-    if not states and not model.keeps_state:
+    runs_on_chunks = metadata is not None and metadata.chunks is not None  # perhaps without any state
+    if not states and not model.keeps_state and not runs_on_chunks:
         raise StreamError(_without_state(metadata))
     unknown = sorted(given.keys() - {spec.name for spec in states})
     if unknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 
 from converter.analysis.dimensions import Dimensions
@@ -29,7 +30,7 @@ from converter.analysis.streaming.view import Outcome, View, complete
 from converter.analysis.variables import state_variables
 from converter.errors import Rejection
 from converter.ir import Bidirectional, Op, Program, Recurrence, Scan, TfliteOp, Value, has_effects
-from converter.ir.dimensions import Dimension, Extent
+from converter.ir.dimensions import Dimension, Extent, unknown
 from converter.rules import Rule
 
 
@@ -69,7 +70,12 @@ class Flow:
     @property
     def multiple(self) -> int:
         """The number of input steps of which a chunk must hold a multiple."""
-        return math.lcm(*(fact.stride for fact in self.facts.values() if isinstance(fact, Rows)))
+        return math.lcm(*(fact.period for fact in self.facts.values() if isinstance(fact, Rows)))
+
+    @property
+    def lengths(self) -> int:
+        """The number of input steps of which a whole sequence must hold a multiple."""
+        return math.lcm(*(fact.lengths for fact in self.facts.values() if isinstance(fact, Rows)))
 
 
 def flow_of(program: Program, *, ends: bool = False) -> Flow:
@@ -172,6 +178,8 @@ class _Walk:
                 raise needs_the_whole("the output depends on the length of the sequence")
             if isinstance(fact, Rows):
                 self.outputs[value] = complete(fact, ends=self._ends)
+                if not self.outputs[value][0].is_alone:
+                    raise not_supported("the output joins the sequence with the batch")
         except UnstreamableError as error:
             self._reject(error, name)
 
@@ -181,7 +189,8 @@ class _Walk:
             numbers = self._sizes.elements(op.operand(0))
             return op.operand(1) in self.facts or numbers is None or any(map(self._is_time, numbers))
         numbers = self._sizes.elements(value)
-        return numbers is None or any(map(self._is_time, numbers))
+        opaque = [unknown(result) for result in op.results]  # computed from sizes in a way that is not followed
+        return numbers is None or any(number in opaque or self._is_time(number) for number in numbers)
 
     def _is_time(self, size: Dimension | None) -> bool:
         """Return whether a size depends on how many steps there are, or may do so."""
@@ -198,15 +207,16 @@ class _Walk:
         return isinstance(fact, Rows) and extent.axis is not None and extent.axis != fact.axis
 
     def _look_ahead(self, op: Op, known: Sequence[Fact | None], found: Sequence[Fact]) -> None:
-        before = max((fact.missing * fact.stride for fact in known if isinstance(fact, Rows)), default=0)
-        after = max((fact.missing * fact.stride for fact in found if isinstance(fact, Rows)), default=0)
-        if after > max(before, 0):
-            error = UnstreamableError(
-                Rule.STREAMING_LOOKAHEAD,
-                f"it looks {after - max(before, 0)} steps ahead",
-                "use causal padding, or let the outputs come later (lookahead='delay', --lookahead delay)",
+        before, after = max(_missing(known), Fraction(0)), _missing(found)
+        if after > before:
+            steps, raises_rate = (
+                math.ceil(after - before),
+                isinstance(op, TfliteOp) and op.builtin == "TRANSPOSE_CONV",
             )
-            self._ahead.append(Rejection(error.rule, _place(op), error.detail, error.hint))
+            detail = f"its rows reach {steps} steps ahead" if raises_rate else f"it looks {steps} steps ahead"
+            cure = "cut off its last rows" if raises_rate else "use causal padding"
+            hint = f"{cure}, or let the outputs come later (lookahead='delay', --lookahead delay)"
+            self._ahead.append(Rejection(Rule.STREAMING_LOOKAHEAD, _place(op), detail, hint))
 
     def _reject(self, error: UnstreamableError, place: str) -> None:
         if error.rule is Rule.STREAMING_LOOKAHEAD and self._ahead:
@@ -232,6 +242,11 @@ def _followed(program: Program, starts: Mapping[Value, int], sizes: Dimensions, 
     )
 
 
+def _missing(facts: Sequence[Fact | None]) -> Fraction:
+    """Return how many steps the rows that are still to come after the last step cover, of the latest value."""
+    return max((fact.missing * fact.stride for fact in facts if isinstance(fact, Rows)), default=Fraction(0))
+
+
 def _place(op: Op) -> str:
     return op.place if isinstance(op, Recurrence | Scan) else op.name
 
@@ -248,8 +263,7 @@ def _outcome(op: Op, known: Sequence[Fact | None], sizes: Dimensions, *, ends: b
     if has_effects(op):
         raise not_supported(f"{op.kind} along the sequence is not known")
     if any(isinstance(fact, Rows) for fact in known):
-        return outcome(View(op, known, sizes.shape, sizes.elements, ends))
+        return outcome(View(op, known, sizes.shape, sizes.elements, sizes.sum_of, ends))
     if Other.SIZES in known:
         return [Other.SIZES] * len(op.results), MEASURE
-    delay = max(fact.delay for fact in known if isinstance(fact, Running))
-    return [Running(delay)] * len(op.results), KEEP
+    return [Running.of(known)] * len(op.results), KEEP

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from converter.analysis.streaming.facts import KEEP, Action, Fill, Plan, Rows, needs_the_whole, not_supported
 from converter.analysis.streaming.view import Outcome, View, settled
-from converter.analysis.streaming.windows import Window, left_padding, through
+from converter.analysis.streaming.windows import Window, same_padding, through
 from converter.ir import TfliteOp
 from converter.ir.attributes import Windows
 
@@ -39,9 +39,7 @@ def _over_windows(view: View, spans: Sequence[object], fill: Fill) -> Outcome:
         return [ready], Plan(Action.KEEP, {0: feed})
     if rows.axis == 3:
         raise needs_the_whole(f"{view.op.kind} has the sequence as its channels")
-    if not rows.is_alone:
-        raise not_supported(f"{view.op.kind} over a sequence that is joined with another axis")
-    window = _window(view, rows, spans)
+    rows, window = _window(view, view.alone(rows), spans)
     if window == Window():
         return [rows], KEEP
     pools = fill is not Fill.ZERO
@@ -58,24 +56,18 @@ def _over_windows(view: View, spans: Sequence[object], fill: Fill) -> Outcome:
     return [made], Plan(Action.AVERAGE if averages else Action.VALID, {0: feed})
 
 
-def _window(view: View, rows: Rows, spans: Sequence[object]) -> Window:
-    """Return the window along time."""
+def _window(view: View, rows: Rows, spans: Sequence[object]) -> tuple[Rows, Window]:
+    """Return the window along time, and the rows that it reads."""
     windows, place = Windows.of(view.op), rows.axis - 1
     span = spans[place]
     if not isinstance(span, int):
         raise not_supported(f"{view.op.kind} with a window of unknown size")
     reach, stride = (span - 1) * windows.dilations[place] + 1, windows.strides[place]
     if not windows.is_padded:
-        return Window(reach, stride, rows.left, rows.right)
+        return rows, Window(reach, stride, rows.left, rows.right)
     if rows.left or rows.right:
         raise not_supported(f"{view.op.kind} pads a sequence that was padded before")
-    left = left_padding(reach, stride)
-    if left is None:
-        raise not_supported(
-            f"{view.op.kind} with padding 'same', windows of {reach} and strides of {stride} starts at a step "
-            "that depends on the length of the sequence; use 'valid' padding, or pad before it"
-        )
-    return Window(reach, stride, left, reach - 1 - left)
+    return same_padding(rows, reach, stride)
 
 
 def _pads_other(view: View, rows: Rows, spans: Sequence[object]) -> bool:

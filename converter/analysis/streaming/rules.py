@@ -19,6 +19,7 @@ from converter.analysis.streaming.facts import (
 )
 from converter.analysis.streaming.images import average_pool, convolution, depthwise_convolution, max_pool
 from converter.analysis.streaming.shaping import reshape, slice_, strided_slice, transpose
+from converter.analysis.streaming.upsampling import nearest, transposed_convolution
 from converter.analysis.streaming.view import Outcome, View, complete, joined, settled
 from converter.ir import DType, FullyConnected, Trait, attributes, has
 
@@ -115,13 +116,14 @@ def reduction(view: View) -> Outcome:
     if rows.axis not in axes:
         gone = 0 if attributes.keeps_dims(view.op) else sum(axis < rows.axis for axis in axes)
         return _kept(view, rows, axis=rows.axis - gone)
-    if not rows.is_alone:
-        raise not_supported(f"{view.op.kind} over a sequence that is joined with another axis")
+    rows = view.alone(rows)
     if view.op.builtin not in REDUCTIONS or view.op.results[0].type.dtype is not DType.FLOAT32:
         raise not_supported(f"{view.op.kind} over the sequence")
     ready, feed = complete(rows, ends=view.ends)
     fill = REDUCTIONS[view.op.builtin] if ready.delay or view.ends else feed.fill
-    return [Running(ready.delay)], Plan(Action.REDUCE, {0: replace(feed, fill=fill)})
+    if fill not in {Fill.ZERO, Fill.NOTHING} and (rows.left or rows.right):
+        raise not_supported(f"{view.op.kind} over a sequence that was padded before")
+    return [Running.of([ready])], Plan(Action.REDUCE, {0: replace(feed, fill=fill)}, ready)
 
 
 REDUCTIONS: Mapping[str, Fill] = MappingProxyType(
@@ -137,9 +139,7 @@ def cumulated(view: View) -> Outcome:
         return _kept(view, rows)
     if attributes.is_reverse(view.op):
         raise needs_the_whole("CUMSUM runs from the end of the sequence")
-    if not rows.is_alone:
-        raise not_supported("CUMSUM over a sequence that is joined with another axis")
-    ready, feed = settled(rows, ends=view.ends)
+    ready, feed = settled(view.alone(rows), ends=view.ends)
     fill = Fill.ZERO if ready.delay or view.ends else feed.fill
     return [ready], Plan(Action.CUMULATE, {0: replace(feed, fill=fill)})
 
@@ -299,8 +299,7 @@ def pad(view: View) -> Outcome:
         return _kept(view, rows)
     if view.op.builtin != "PAD":
         raise not_supported(f"{view.op.kind} pads the sequence with something else than zeros")
-    if not rows.is_alone:
-        raise not_supported("PAD of a sequence that is joined with another axis")
+    rows = view.alone(rows)
     others = any(pair != (0, 0) for axis, pair in enumerate(pairs) if axis != rows.axis)
     wider = replace(rows, left=rows.left + before, right=rows.right + behind)
     return [wider], Plan(Action.PAD if others else Action.ALIAS)
@@ -348,6 +347,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "RANK": sizes,
         "REAL": pointwise,
         "RESHAPE": reshape,
+        "RESIZE_NEAREST_NEIGHBOR": nearest,
         "REVERSE_SEQUENCE": upstream_only,
         "REVERSE_V2": listed_axes,
         "RFFT2D": transform,
@@ -362,6 +362,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "TILE": tile,
         "TOPK_V2": last_axis,
         "TRANSPOSE": transpose,
+        "TRANSPOSE_CONV": transposed_convolution,
         "UNPACK": unpack,
     }
 )

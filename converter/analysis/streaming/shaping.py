@@ -58,6 +58,8 @@ def reshape(view: View) -> Outcome:
             found = replace(ready, axis=axis, before=before // outer, after=after // inner)
             if _holds(made[axis], shape[rows.axis], ready, found):
                 return [found], Plan(Action.RESIZE, {0: feed})
+    ready = ready.separated()
+    after = _known(shape[rows.axis + 1 :]) * ready.after
     for axis, (outer, inner) in enumerate(around):
         if before != outer or not inner or inner % after or not ready.is_alone:
             continue
@@ -81,7 +83,7 @@ def _stacked(view: View, rows: Rows, count: int, feed: Feed) -> Outcome:
     """``count`` consecutive rows become one."""
     if not feed.is_plain:
         raise not_supported(f"{view.op.kind} joins steps of a sequence that was padded before")
-    if (-rows.first // rows.stride + 1) % count and not view.ends:
+    if rows.surplus % count and not view.ends:
         raise UnstreamableError(
             Rule.STREAMING_LOOKAHEAD,
             f"it joins {count} rows, of which whole chunks leave some over",
@@ -183,11 +185,9 @@ def _last(view: View, rows: Rows, place: int) -> Outcome:
     length = view.shape(0)[rows.axis]
     if place != -1 and (not isinstance(length, int) or place != length - 1):
         raise needs_the_whole(f"STRIDED_SLICE takes step {place} of the sequence")
-    if not rows.is_alone:
-        raise not_supported("STRIDED_SLICE takes the last step of a sequence that is joined with another axis")
-    ready, feed = complete(rows, ends=view.ends)
+    ready, feed = complete(view.alone(rows), ends=view.ends)
     varies = ready.delay > 0 or view.ends
-    return [Running(ready.delay)], Plan(Action.LATEST if varies else Action.LAST, {0: feed})
+    return [Running.of([ready])], Plan(Action.LATEST if varies else Action.LAST, {0: feed}, ready)
 
 
 def _part(view: View, rows: Rows, first: int, last: int, stride: int, length: object) -> Outcome:
@@ -197,8 +197,7 @@ def _part(view: View, rows: Rows, first: int, last: int, stride: int, length: ob
         raise needs_the_whole("STRIDED_SLICE takes steps that are counted from the other end of the sequence")
     if stride < 1:
         raise needs_the_whole("STRIDED_SLICE reverses the sequence")
-    if not rows.is_alone:
-        raise not_supported("STRIDED_SLICE takes a part of a sequence that is joined with another axis")
+    rows = view.alone(rows)
     window = Window(1, stride, rows.left - first, rows.right + last)
     made, feed = through(rows, window, ends=view.ends)
     return [made], Plan(Action.PART, {0: feed})

@@ -17,9 +17,9 @@ from converter.analysis.streaming.facts import (
     needs_the_whole,
     not_supported,
 )
-from converter.analysis.streaming.windows import delayed, padded, through
+from converter.analysis.streaming.windows import delayed, matched, padded, through
 from converter.ir import TfliteOp, Value
-from converter.ir.dimensions import SymbolicShape
+from converter.ir.dimensions import Dimension, SymbolicShape
 from converter.rules import Rule
 
 Outcome = tuple[Sequence[Fact], Plan]
@@ -30,13 +30,15 @@ Outcome = tuple[Sequence[Fact], Plan]
 class View:
     """An op, the fact of each operand, and functions for the symbolic shape of a value and the integers in it.
 
-    ``ends`` says whether a sequence may end within a chunk, so that layers may look ahead.
+    ``sum_of`` takes a size apart, as `Dimensions.sum_of`. ``ends`` says whether a sequence may end within a
+    chunk, so that layers may look ahead.
     """
 
     op: TfliteOp
     facts: Sequence[Fact | None]
     shape_of: Callable[[Value], SymbolicShape | None]
     numbers_of: Callable[[Value], SymbolicShape | None]
+    sum_of: Callable[[Dimension], tuple[Dimension, int]]
     ends: bool
 
     def rows(self, place: int) -> Rows | None:
@@ -52,6 +54,13 @@ class View:
         ):
             raise not_supported(f"{self.op.kind} has two operands that depend on the sequence")
         return rows
+
+    def alone(self, rows: Rows) -> Rows:
+        """Return ``rows`` as an axis of time alone. Raises UnstreamableError if it is joined with the batch."""
+        separated = rows.separated()
+        if not separated.is_alone:
+            raise not_supported(f"{self.op.kind} over a sequence that is joined with another axis")
+        return separated
 
     def shape(self, place: int) -> SymbolicShape:
         """Return the shape of an operand. Raises UnstreamableError if its rank is unknown."""
@@ -90,7 +99,9 @@ def complete(rows: Rows, *, ends: bool) -> tuple[Rows, Feed]:
 
     Raises UnstreamableError if rows would be missing at the end of a sequence that does not end within a chunk.
     """
-    rows, feed = settled(rows, ends=ends)
+    rows, feed = settled(rows.separated(), ends=ends)
+    if not rows.is_alone and rows.missing:
+        raise not_supported("the sequence is joined with the batch, and does not begin with its first row")
     if rows.missing > 0:
         if ends:
             return rows, feed
@@ -113,29 +124,35 @@ def joined(view: View, axes: Sequence[int | None], size_at: Callable[[int], obje
         for place in range(len(axes))
         if (rows := view.rows(place)) is not None
     }
-    first = next(iter(ready))
-    one, axis = ready[first][0], axes[first]
-    assert axis is not None
-    for place, (rows, _) in ready.items():
-        _check_alike(view, replace(one, axis=axis), replace(rows, axis=axes[place] or 0))
+    moved = [replace(rows, axis=axes[place] or 0) for place, (rows, _) in ready.items()]
+    latest = max(rows.delay for rows in moved)
+    if len({(rows.delay, rows.before, rows.after) for rows in moved}) > 1:
+        moved = [view.alone(rows) for rows in moved]
+    one = moved[0]
+    for other in moved[1:]:
+        one = _alike(view, one, other)
     for place, fact in enumerate(view.facts):
         _check_other(view, fact, None if place in ready or view.op.operands[place] is None else size_at(place))
-    latest = max(rows.delay for rows, _ in ready.values())
-    feeds = {place: delayed(rows, latest, feed)[1] for place, (rows, feed) in ready.items()}
-    return view.every(replace(one, axis=axis, delay=latest), Plan(Action.KEEP, feeds))
+    feeds = {
+        place: delayed(rows, latest, feed)[1]
+        for rows, (place, (_, feed)) in zip(moved, ready.items(), strict=True)
+    }
+    return view.every(replace(one, delay=latest), Plan(Action.KEEP, feeds))
 
 
-def _check_alike(view: View, one: Rows, other: Rows) -> None:
+def _alike(view: View, one: Rows, other: Rows) -> Rows:
+    """Return the rows that two sequences have in common, if they have equally many."""
     if (one.axis, one.before, one.after) != (other.axis, other.before, other.after):
         raise needs_the_whole(f"{view.op.kind} combines the steps of two sequences, each with each")
     if one.stride != other.stride:
         raise not_supported(
             f"{view.op.kind} combines sequences of {one.stride} and {other.stride} input steps per row"
         )
-    if one.first != other.first:
-        raise not_supported(
-            f"{view.op.kind} combines sequences of which one is {abs(one.first - other.first)} steps shorter"
-        )
+    found = matched(one, other)
+    if found is None:
+        shorter = abs(one.surplus - other.surplus) * one.stride
+        raise not_supported(f"{view.op.kind} combines sequences of which one is {shorter} steps shorter")
+    return found
 
 
 def _check_other(view: View, fact: Fact | None, size: object) -> None:

@@ -14,6 +14,7 @@ from converter.emission.streaming.images import average, valid
 from converter.emission.streaming.rewriter import Rewriter, layer_of
 from converter.emission.streaming.shaping import alias, last, latest, pad, part, resize
 from converter.emission.streaming.totals import cumulate, reduce
+from converter.emission.streaming.upsampling import repeat, transposed
 from converter.errors import InvalidProgramError
 from converter.ir import DType, Graph, MaskedOutput, Recurrence, Scan, TensorType, TfliteOp, Value, dims, rewire
 
@@ -121,7 +122,9 @@ _ACTIONS: Mapping[Action, Callable[[Rewriter, TfliteOp, Plan], None]] = MappingP
         Action.PAD: pad,
         Action.PART: part,
         Action.REDUCE: reduce,
+        Action.REPEAT: repeat,
         Action.RESIZE: resize,
+        Action.TRANSPOSED: transposed,
         Action.VALID: valid,
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -113,42 +114,65 @@ class Past:
 
         The rows of ``x`` begin ``first`` rows after the start of the chunk. With N steps before the chunk and R
         steps remaining, row i is of the sequence if it leaves at step ``N + i * stride >= delay`` and, the first
-        row being there after ``first`` steps, if ``i * stride + rows.first - delay <= R``.
+        row being there after ``first`` steps, if ``i * stride + rows.first - delay <= R``. A row of a block of
+        several is there with the block: ``i * stride - delay`` is rounded down to a period, ``short`` rows later.
         """
         count = dims(x)[rows.axis]
         key = (
             x if count is None else count,
             len(dims(x)),
             first,
-            replace(rows, before=1, after=1, left=0, right=0),
+            replace(rows, before=1, after=1, left=0, right=0, lengths=1),
         )
         if key not in self._inside:
             emitter = self._emitter
             places = self._places(x, rows, first)
-            late = self._number(x, rows.delay - 0.5)
+            late = self._number(x, rows.delay - min(rows.stride, Fraction(1)) / 2)
             inside = emitter.less(late, emitter.add(self._steps_before(), places, "step"), "is_inside")
             if self.remaining is not None:
-                needed = emitter.add(places, self._number(x, rows.first - rows.delay - 0.5), "needed")
+                needed = self._needed(x, rows, first, places)
                 within = emitter.less(needed, self.remaining, "is_within")
                 both = Value(emitter.name("is_inside"), inside.type)
                 inside = emitter.op("LOGICAL_AND", [inside, within], both)
             self._inside[key] = inside
         return self._inside[key]
 
-    def _number(self, x: Value, number: float) -> Value:
-        return self._emitter.weights("number", np.full([1] * len(dims(x)), number, np.float32))
+    def _needed(self, x: Value, rows: Rows, first: int, places: Value) -> Value:
+        """Return how many steps of the chunk and later ones there must be for each row, less half a step."""
+        emitter = self._emitter
+        if rows.block == 1:
+            return emitter.add(places, self._number(x, rows.first - rows.delay - Fraction(1, 2)), "needed")
+        lead, last = rows.short - rows.warm_up, self._number(x, rows.first - Fraction(1, 2))
+        count = dims(x)[rows.axis]
+        if count is not None:
+            blocks: Array = (np.arange(count) + first + lead) // rows.block * rows.period
+            shape = along(len(dims(x)), rows.axis, count, 1)
+            return emitter.weights("needed", (blocks + float(rows.first) - 0.5).reshape(shape))
+        # Half a row more, so that what rounding makes of a whole block is not rounded down to the one before.
+        row = emitter.add(places, self._number(x, (lead + Fraction(1, 2)) * rows.stride), "row")
+        block = emitter.multiply(row, self._number(x, Fraction(1, rows.period)), "block")
+        whole = emitter.unary("FLOOR", block, "block")
+        return emitter.add(
+            emitter.multiply(whole, self._number(x, Fraction(rows.period)), "block"), last, "needed"
+        )
+
+    def _number(self, x: Value, number: Fraction) -> Value:
+        return self._emitter.weights("number", np.full([1] * len(dims(x)), float(number), np.float32))
 
     def _places(self, x: Value, rows: Rows, first: int) -> Value:
         """Return at which step after the chunk's first each row leaves, as floats along the axis of time."""
         emitter, rank = self._emitter, len(dims(x))
         count = dims(x)[rows.axis]
         if count is not None:
-            steps: Array = (np.arange(count) + first) * rows.stride
+            steps: Array = (np.arange(count) + first) * float(rows.stride)
             return emitter.weights("places", steps.reshape(along(rank, rows.axis, count, 1)))
-        ones = self.ones(x, rows.axis, float(rows.stride))
+        is_whole = rows.stride.denominator == 1
+        ones = self.ones(x, rows.axis, float(rows.stride) if is_whole else 1.0)
         options = {"exclusive": True, "reverse": False}
         places = emitter.value("places", ones, dims(ones))
         emitter.op("CUMSUM", [ones, emitter.integer(rows.axis)], places, options)
+        if not is_whole:  # the sum of many fractions would be less exact
+            places = emitter.multiply(places, self._number(x, rows.stride), "places")
         return emitter.add(places, self._number(x, first * rows.stride), "places") if first else places
 
     def ones(self, x: Value, axis: int, number: float = 1.0) -> Value:
@@ -167,7 +191,7 @@ class Past:
         zeros = emitter.zeros_like(emitter.op("STRIDED_SLICE", [x, *bounds], column, options))
         if zeros.type.dtype is not DType.FLOAT32:
             zeros = emitter.cast(zeros, DType.FLOAT32, "zeros")
-        return emitter.add(zeros, self._number(x, number), "ones")
+        return emitter.add(zeros, self._number(x, Fraction(number)), "ones")
 
     def total(self, x: Value, axis: int, name: str) -> Value:
         """Return the sum of ``x`` [1, ..., rows, ..., 1] over its rows: [1], float32."""

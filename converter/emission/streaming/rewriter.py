@@ -47,7 +47,7 @@ class Rewriter:
             return new
         key = (value, feed)
         if key not in self._fed:
-            self._fed[key] = self.past.fed(new, rows, feed, layer)
+            self._fed[key] = self.past.fed(new, rows.separated(), feed, layer)
         return self._fed[key]
 
     def values(self, op: Op) -> dict[Value, Value]:
@@ -76,15 +76,19 @@ class Rewriter:
     # --- results -----------------------------------------------------------------------------------------------
 
     def rows(self, value: Value) -> Rows:
-        """Return the rows of a value of the old graph that must have some."""
+        """Return the rows of a value of the old graph that must have some, of one element each if possible."""
         fact = self._flow.facts.get(value)
         if not isinstance(fact, Rows):
             raise InvalidProgramError(f"{value.name}: expected a value with time, got {fact}")
-        return fact
+        return fact.separated()
+
+    def read_rows(self, op: TfliteOp, plan: Plan) -> Rows:
+        """Return the rows of operand 0 of ``op``, as they are fed."""
+        return self.rows(op.operand(0)) if plan.reads is None else plan.reads
 
     def count(self, rows: Rows) -> int | None:
         """Return the size of the axis of ``rows`` on a chunk, None if that is unknown."""
-        return None if self._steps is None else self._steps // rows.stride * rows.before * rows.after
+        return None if self._steps is None else int(self._steps / rows.stride) * rows.before * rows.after
 
     def result(self, value: Value) -> Value:
         """Return the new value in the place of a result, with its sizes on a chunk."""

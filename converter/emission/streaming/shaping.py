@@ -51,7 +51,7 @@ def last(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
 
 def latest(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     """A STRIDED_SLICE of the last row of the sequence so far: of this chunk if it has one, else the one before."""
-    rows, emitter, past = rewriter.rows(op.operand(0)), rewriter.emitter, rewriter.past
+    rows, emitter, past = rewriter.read_rows(op, plan), rewriter.emitter, rewriter.past
     x = rewriter.x(op, plan)
     rank, axis = len(dims(x)), rows.axis
     inside = emitter.select(past.is_inside(x, rows), past.ones(x, axis), emitter.number(0.0), "inside")
@@ -81,7 +81,7 @@ def part(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     """Cut along time by feeding, and along other axes by the op itself."""
     rows, emitter = rewriter.rows(op.operand(0)), rewriter.emitter
     x = rewriter.x(op, plan)
-    stride = rewriter.rows(op.results[0]).stride // rows.stride
+    stride = int(rewriter.rows(op.results[0]).stride / rows.stride)
     if stride > 1:
         x = rewriter.past.part(x, rows.axis, None, None, stride)
     rest = attributes.whole_along(op, rows.axis)

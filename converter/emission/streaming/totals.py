@@ -25,21 +25,21 @@ def reduce(rewriter: Rewriter, op: TfliteOp, plan: Plan) -> None:
     if op.builtin == "MEAN":
         total = emitter.add(before, chunk, "sum")
         rewriter.past.end(before, total)
-        emitter.binary("DIV", total, _elements(rewriter, op, x, layer), result)
+        emitter.binary("DIV", total, _elements(rewriter, op, rewriter.read_rows(op, plan), x, layer), result)
     elif op.builtin == "SUM":
         rewriter.past.end(before, emitter.add(before, chunk, result))
     else:
         outside = emitter.number(-LARGEST if kind == "REDUCE_MAX" else LARGEST)
-        seen, _ = _counts(rewriter, x, rewriter.rows(op.operand(0)), layer)
+        seen, _ = _counts(rewriter, x, rewriter.read_rows(op, plan), layer)
         is_first = emitter.less(seen, emitter.constant("one", np.ones(1, np.int32)), "is_first")
         kept = emitter.select(is_first, outside, before, emitter.value("kept", before, dims(before)))
         combine = emitter.maximum if kind == "REDUCE_MAX" else emitter.minimum
         rewriter.past.end(before, combine(kept, chunk, result))
 
 
-def _elements(rewriter: Rewriter, op: TfliteOp, x: Value, layer: str) -> Value:
+def _elements(rewriter: Rewriter, op: TfliteOp, rows: Rows, x: Value, layer: str) -> Value:
     """Return how many elements were summed for each element of a MEAN, at least one: [1], float32."""
-    emitter, rows = rewriter.emitter, rewriter.rows(op.operand(0))
+    emitter = rewriter.emitter
     _, count = _counts(rewriter, x, rows, layer)
     number = emitter.cast(count, DType.FLOAT32, "count")
     others = {axis % len(dims(x)) for axis in attributes.axes(op) or ()} - {rows.axis}
