@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.analysis.kept_states import state_tensors
+from converter.analysis.open_states import open_states
 from converter.analysis.streaming.contract import contract_of
 from converter.analysis.streaming.flow import flow_of, windows_of_one_step
-from converter.analysis.variables import FLUSH, REMAINING
+from converter.analysis.variables import FLUSH, REMAINING, state_variables
 from converter.chunks import ChunkContract
 from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
@@ -179,6 +180,11 @@ def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract 
         return None, (
             f"each invoke is one step: {', '.join(windows)} sees no steps before it; leave time open, or fix it "
             "to two steps or more, if it is to",
+        )
+    if not flow.starts and not state_variables(program) and not any(open_states(program)):
+        return None, (
+            "nothing is kept from one invoke to the next: the model has no state, and no input has an axis of "
+            "time; give it one, [batch, time, ...]",
         )
     flush = (FLUSH if LIMITS[options.target].signatures else REMAINING) if ends else None
     return contract_of(program, flow, flush=flush, names=dict(options.rename)), ()

@@ -129,11 +129,15 @@ def _steps(op: Op) -> int | None:
 
 
 def _candidates(value: Value, *, recurrent: bool) -> Sequence[int]:
-    """Return the axes that may be time: unknown ones first; without recurrences only these, but for the batch."""
+    """Return the axes that may be time: unknown ones first.
+
+    Without recurrences it is only these, but for the batch; if all sizes are fixed, the one behind the batch of
+    something with more axes.
+    """
     shape = value.type.shape or ()
     unknown = [axis for axis, size in enumerate(shape) if size is None]
     if not recurrent:
-        return [axis for axis in unknown if axis]
+        return [axis for axis in unknown if axis] or ([1] if len(shape) > 2 else [])
     return sorted(range(len(shape)), key=lambda axis: (axis == 0, axis not in unknown, axis))
 
 
