@@ -37,7 +37,7 @@ SEEDS = (206, 216, 245, 397)
 )
 def test_the_report_warns_of_lengths_that_grow(program: Program, state: str, target: str, warned: bool) -> None:
     report = compile_program(program, ConvertOptions.parse(state=state, target=target)).report
-    assert any("chunks of one length" in note for note in report.notes) is warned
+    assert any("keep to chunks of one length" in note for note in report.notes) is warned
 
 
 def outputs(pool: WorkerPool, runtime: Runtime, model: bytes, chunks: list[Array]) -> list[Array]:
