@@ -183,8 +183,8 @@ def _contract(program: Program, options: ConvertOptions) -> tuple[ChunkContract 
         )
     if not flow.starts and not state_variables(program) and not any(open_states(program)):
         return None, (
-            "nothing is kept from one invoke to the next: the model has no state, and no input has an axis of "
-            "time; give it one, [batch, time, ...]",
+            "nothing is kept from one invoke to the next: the model has no state, and no axis of time was found; "
+            "leave time open, [batch, None, ...], to see what keeps it from running on chunks",
         )
     flush = (FLUSH if LIMITS[options.target].signatures else REMAINING) if ends else None
     return contract_of(program, flow, flush=flush, names=dict(options.rename)), ()

@@ -50,10 +50,17 @@ def test_chunks_joined_are_the_whole(name: str, state: str, target: str, pool: W
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_what_needs_all_steps_is_refused_by_layer() -> None:
-    model = model_of(lambda: [keras.layers.Flatten(), keras.layers.Dense(2, name="head")], CHUNK)
-    with pytest.raises(ConversionError, match="head: a dense layer reads all steps"):
-        compile_source(model, ConvertOptions.parse(state="streaming"))
+@pytest.mark.parametrize("steps", [CHUNK, None])
+def test_what_needs_all_steps_is_refused_if_an_axis_is_known_to_be_time(steps: int | None) -> None:
+    model = model_of(lambda: [keras.layers.Softmax(axis=1, name="whole")], steps)
+    options = ConvertOptions.parse(state="streaming")
+    if steps is None:
+        with pytest.raises(ConversionError, match="whole"):
+            compile_source(model, options)
+    else:
+        report = compile_source(model, options).report
+        assert report.chunks is None
+        assert any("no axis of time was found" in note for note in report.notes)
 
 
 def test_a_model_without_time_says_that_nothing_is_kept() -> None:

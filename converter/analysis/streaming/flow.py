@@ -99,6 +99,8 @@ def flow_of(program: Program, *, ends: bool = False) -> Flow:
         axes = _candidates(value, recurrent=bool(recurrent))
         for axis in _of_one_step(value, axes) if is_one_step else axes:
             flow = _followed(program, {**best.starts, value: axis}, sizes, ends=ends)
+            if not recurrent and value.type.is_static and flow.rejections:
+                continue  # nothing says that this axis is time
             if _cost(flow) < _cost(best) or (value not in best.starts and not recurrent):
                 best = flow
     return best if not is_one_step or (best.reached and not best.rejections) else Flow()
@@ -137,7 +139,7 @@ def _candidates(value: Value, *, recurrent: bool) -> Sequence[int]:
     shape = value.type.shape or ()
     unknown = [axis for axis, size in enumerate(shape) if size is None]
     if not recurrent:
-        return [axis for axis in unknown if axis] or ([1] if len(shape) > 2 else [])
+        return [axis for axis in unknown if axis] if unknown else ([1] if len(shape) > 2 else [])
     return sorted(range(len(shape)), key=lambda axis: (axis == 0, axis not in unknown, axis))
 
 
