@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from converter.analysis.kept_states import kept_states
+from converter.errors import SourceError
+from converter.flatbuffer import check_wellformed
 from converter.ir import Graph, Op, Program, TfliteOp, Value
 from converter.passes.bound_loops import open_loops
 from converter.targets import LIMITS, Limits, Target
@@ -58,8 +60,12 @@ def _kept(program: Program) -> Iterator[str]:
 
 
 def _open(program: Program) -> Iterator[str]:
-    """Yield the loops whose steps the user may bound."""
-    names = open_loops(program)
+    """Yield the loops whose steps the user may bound, or why a malformed file cannot be converted."""
+    try:
+        names = open_loops(check_wellformed(program, source="the file"))
+    except SourceError as error:
+        yield f"it cannot be converted: {error}"
+        return
     if names:
         yield f"loops that end on what they compute, which --max-steps NAME=N can bound: {', '.join(names)}"
 

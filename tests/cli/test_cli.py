@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 
 import tflite_rnn as rnn
 from converter.convert import compile_program
+from converter.flatbuffer import build_model
+from converter.ir import Graph, Program, Signature, new_op
 from converter.targets import TARGETS
 from tests.faults.fused_files import one_step, sequence_lstm
-from tests.programs import lstm_cell, stack
+from tests.programs import lstm_cell, stack, tensor
 from tflite_rnn.cli import main
 
 
@@ -70,6 +72,16 @@ def test_inspect_shows_a_file_whose_metadata_is_damaged(model: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "made by a newer version of tflite-rnn" in " ".join(result.output.split())
     assert "signature serving_default" in result.output
+
+
+def test_inspect_says_why_a_malformed_file_cannot_be_converted(tmp_path: Path) -> None:
+    x, y = tensor("x", 2), tensor("y", 2)
+    graph = Graph("main", (x,), (y,), (new_op("ADD", [x], [y]),))
+    path = tmp_path / "malformed.tflite"
+    path.write_bytes(build_model(Program((graph,), (Signature("serving_default", ("x",), ("y",)),))))
+    result = run("inspect", path)
+    assert result.exit_code == 0, result.output
+    assert "malformed model: ADD 'y' has 1 operands, expected 2" in " ".join(result.output.split())
 
 
 def test_inspect_refuses_a_missing_file(tmp_path: Path) -> None:
