@@ -14,6 +14,7 @@ from converter.convert import compile_source
 from converter.ir import Recurrence, Scan
 from converter.options import ConvertOptions
 from tests.runtimes import QUICK
+from tests.unknown_cells import Leaky
 from tflite_rnn import check, nn
 from tflite_rnn.runtime import WorkerPool
 
@@ -67,28 +68,12 @@ def test_the_known_cells_of_a_stack_are_recognised(
     assert report.ok, str(report)
 
 
-class Leaky(nn.RNNCell):
-    """A cell that the compiler does not know."""
-
-    @property
-    def state_size(self) -> int:
-        return UNITS
-
-    @property
-    def output_size(self) -> int:
-        return UNITS
-
-    def call(self, x: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        state = tf.maximum(0.5 * state + x, -1.0)
-        return state * state, state
-
-
 @pytest.mark.parametrize(
     ("state", "has_lengths"),
     [("stateless", True), ("stateless", False), ("explicit", False), ("streaming", False)],
 )
 def test_a_stack_with_lengths_and_states_is_exact(state: str, has_lengths: bool, pool: WorkerPool) -> None:
-    cell = nn.MultiRNNCell([nn.LSTMCell(UNITS), Leaky()])
+    cell = nn.MultiRNNCell([nn.LSTMCell(UNITS), Leaky(UNITS)])
 
     @tf.function(
         input_signature=[tf.TensorSpec([2, None, DEPTH], name="x"), tf.TensorSpec([2], tf.int32, name="n")][

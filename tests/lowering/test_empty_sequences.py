@@ -11,26 +11,11 @@ import tensorflow as tf
 from converter.convert import compile_source
 from converter.options import ConvertOptions
 from tests.runtimes import QUICK
+from tests.unknown_cells import Leaky
 from tflite_rnn import nn
 from tflite_rnn.runtime import WorkerPool, compare
 
 DEPTH = 3
-
-
-class Leaky(nn.RNNCell):
-    """A cell that the compiler does not know."""
-
-    @property
-    def state_size(self) -> int:
-        return DEPTH
-
-    @property
-    def output_size(self) -> int:
-        return DEPTH
-
-    def call(self, x: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        state = tf.maximum(0.5 * state + x, -1.0)
-        return state * state, state
 
 
 CELLS = {
@@ -38,7 +23,7 @@ CELLS = {
     "gru": lambda: nn.GRUCell(4),
     "rnn": lambda: nn.BasicRNNCell(4),
     "layer norm": lambda: nn.LayerNormBasicLSTMCell(4),
-    "unknown": Leaky,
+    "unknown": lambda: Leaky(DEPTH),
 }
 
 
