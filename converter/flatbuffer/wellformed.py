@@ -14,7 +14,6 @@ from converter.ir import (
     FullyConnected,
     Graph,
     Program,
-    Shape,
     TensorType,
     TfliteOp,
     Trait,
@@ -26,7 +25,7 @@ from converter.ir import (
 )
 from converter.ir.builtins import BUILTINS, UNKNOWN
 from converter.ir.shapes import listed_per_axis, operands_fit, result_shapes
-from converter.ir.types import MOST_ELEMENTS
+from converter.ir.types import MOST_ELEMENTS, agree
 
 _INTEGERS = frozenset({DType.INT32, DType.INT64})
 
@@ -221,7 +220,7 @@ def _shape_faults(op: TfliteOp) -> Iterator[str]:
         types = ", ".join("-" if value is None else str(value.type) for value in op.operands)
         yield f"has operands that do not fit together: {types}"
     for result, shape in zip(op.results, result_shapes(op), strict=True):
-        if not _agree(result.type.shape, shape):
+        if not agree(result.type.shape, shape):
             yield (
                 f"has the result {result.name} of {result.type}, expected {TensorType(result.type.dtype, shape)}"
             )
@@ -253,11 +252,3 @@ def _dense_faults(dense: FullyConnected) -> Iterator[str]:
 def _size(of: TensorType) -> int:
     """Return how many elements a tensor of known sizes has."""
     return math.prod(size or 0 for size in of.shape or ())
-
-
-def _agree(one: Shape | None, other: Shape | None) -> bool:
-    if one is None or other is None:
-        return True
-    return len(one) == len(other) and all(
-        a is None or b is None or a == b for a, b in zip(one, other, strict=True)
-    )

@@ -22,11 +22,10 @@ def load_function(directory: Path, *, signature_key: str | None = None, safe_mod
 
     Raises SourceError if it is refused, cannot be loaded, or has no such signature.
     """
-    if safe_mode:
-        check_saved_model(directory)
+    saved_model = check_saved_model(directory) if safe_mode else read_saved_model(directory)
     import tensorflow as tf
 
-    meta_graphs = read_saved_model(directory).meta_graphs
+    meta_graphs = saved_model.meta_graphs
     try:
         if any(node.op in REFERENCE_VARIABLES for graph in meta_graphs for node in graph.graph_def.node):
             model = _load_frozen(directory, list(meta_graphs[0].meta_info_def.tags))

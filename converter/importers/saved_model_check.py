@@ -33,8 +33,10 @@ _ASSETS = "saved_model_assets"
 """The collection of assets of the first SavedModels."""
 
 
-def check_saved_model(directory: Path) -> None:
-    """Raise SourceError if loading the SavedModel in ``directory`` would do more than compute, or is damaged.
+def check_saved_model(directory: Path) -> Any:
+    """Return the protocol buffer of a SavedModel whose loading only computes.
+
+    Raises SourceError if loading the SavedModel in ``directory`` would do more, or if it is damaged.
 
     TensorFlow's protocol buffers are imported, nothing of the file is run.
     """
@@ -43,6 +45,7 @@ def check_saved_model(directory: Path) -> None:
         graphs = _Graphs.of(meta_graph, directory)
         _check_files(graphs, directory)
         refuse(_offenders(graphs), str(directory))
+    return saved_model
 
 
 def read_saved_model(directory: Path) -> Any:

@@ -64,6 +64,15 @@ _NOT_IN_NUMPY = frozenset(
 )
 
 
+def agree(one: Shape | None, other: Shape | None) -> bool:
+    """Return whether two shapes may be one: they have as many axes, and equal sizes as far as both are known."""
+    if one is None or other is None:
+        return True
+    return len(one) == len(other) and all(
+        a is None or b is None or a == b for a, b in zip(one, other, strict=True)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """Element type and shape; a None dimension is known only at run time, shape None means unknown rank."""

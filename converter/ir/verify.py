@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 
 from converter.errors import InvalidProgramError
 from converter.ir.program import Bidirectional, Graph, Op, Program, Recurrence, Scan
-from converter.ir.types import DType, Shape, Value
+from converter.ir.types import DType, Shape, Value, agree
 
 
 def verify(program: Program, *, after: str) -> Program:
@@ -132,13 +132,7 @@ def _broken_scan(op: Scan) -> Iterator[str]:
 
 
 def _mismatch(op: Recurrence, what: str, value: Value, expected: Shape) -> Iterator[str]:
-    shape = value.type.shape
-    if shape is None:
-        return
-    fits = len(shape) == len(expected) and all(
-        seen is None or wanted is None or seen == wanted for seen, wanted in zip(shape, expected, strict=True)
-    )
-    if not fits:
+    if not agree(value.type.shape, expected):
         yield f"{op.name}: {what} {value.name} is {value.type}, expected {_dims(expected)}"
 
 

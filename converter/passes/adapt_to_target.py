@@ -35,13 +35,18 @@ def _with_select_v2(program: Program, target: Target) -> Program:
     return program.map_ops(rewritten)
 
 
-def _with_cast_flags(program: Program, target: Target) -> Program:
+def _expanded(program: Program, target: Target, parts: Callable[[Op, Target, Names], Iterator[Op]]) -> Program:
+    """Return ``program`` with each op replaced by its ``parts``, which get the names of its graph."""
+
     def rewritten(graph: Graph) -> Graph:
         names = graph.names()
-        ops = (part for op in graph.ops for part in _of_numbers(op, target, names))
-        return replace(graph, ops=tuple(ops))
+        return replace(graph, ops=tuple(part for op in graph.ops for part in parts(op, target, names)))
 
     return program.map_graphs(rewritten)
+
+
+def _with_cast_flags(program: Program, target: Target) -> Program:
+    return _expanded(program, target, _of_numbers)
 
 
 def _of_numbers(op: Op, target: Target, names: Names) -> Iterator[Op]:
@@ -58,12 +63,7 @@ def _of_numbers(op: Op, target: Target, names: Names) -> Iterator[Op]:
 
 
 def _with_concatenations(program: Program, target: Target) -> Program:
-    def rewritten(graph: Graph) -> Graph:
-        names = graph.names()
-        ops = (part for op in graph.ops for part in _repeated(op, target, names))
-        return replace(graph, ops=tuple(ops))
-
-    return program.map_graphs(rewritten)
+    return _expanded(program, target, _repeated)
 
 
 def _repeated(op: Op, target: Target, names: Names) -> Iterator[Op]:
@@ -82,12 +82,7 @@ def _repeated(op: Op, target: Target, names: Names) -> Iterator[Op]:
 
 
 def _with_trees(program: Program, target: Target) -> Program:
-    def rewritten(graph: Graph) -> Graph:
-        names = graph.names()
-        ops = (part for op in graph.ops for part in _shortened(op, target, names))
-        return replace(graph, ops=tuple(ops))
-
-    return program.map_graphs(rewritten)
+    return _expanded(program, target, _shortened)
 
 
 def _shortened(op: Op, target: Target, names: Names) -> Iterator[Op]:

@@ -6,7 +6,7 @@ the reason in ``refused``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from converter.analysis.dimensions import Dimensions
@@ -14,7 +14,7 @@ from converter.errors import Rejection
 from converter.ir import Graph, Names, Op, Program, Recurrence, Scan
 from converter.ir.verify import broken_recurrence
 from converter.recognition import recognize
-from converter.recognition.splitting import groups_of, split
+from converter.recognition.splitting import Groups, groups_of, split
 from converter.rules import Rule
 
 _HINT = "it becomes a loop, as it is; cells of TensorFlow 1, Keras and tflite_rnn.nn are recognised"
@@ -67,11 +67,9 @@ def _outcome(scan: Scan, around: Dimensions, names: Names) -> list[Op] | str:
 
 def _in_parts(scan: Scan, around: Dimensions, names: Names) -> list[Op] | None:
     """Return a chain of recurrences and scans, None if no part of the scan is a known cell."""
-    groups = groups_of(scan)
-    parts = split(scan, groups, names.copy()) if len(groups) > 1 else None
-    if parts is None:
-        return None
-    known = [not isinstance(outcome, str) for outcome, _ in _chain(parts, around, names.copy())]
+    groups, trial = groups_of(scan), names.copy()
+    chain = _chain(scan, groups, around, trial) if len(groups) > 1 else []
+    known = [not isinstance(outcome, str) for outcome, _ in chain]
     if not any(known):
         return None
     joined: list[tuple[int, ...]] = []
@@ -80,19 +78,25 @@ def _in_parts(scan: Scan, around: Dimensions, names: Names) -> list[Op] | None:
             joined[-1] += group
         else:
             joined.append(group)
+    if len(joined) < len(groups):
+        trial = names.copy()
+        chain = _chain(scan, joined, around, trial)
+    names.update(trial)
     return [
         op
-        for outcome, part in _chain(split(scan, joined, names) or [], around, names)
+        for outcome, part in chain
         for op in ([replace(part, refused=(_refusal(part, outcome),))] if isinstance(outcome, str) else outcome)
     ]
 
 
-def _chain(parts: Sequence[Scan], around: Dimensions, names: Names) -> Iterator[tuple[list[Op] | str, Scan]]:
-    """Yield what becomes of each part of a scan, and the part, from the first to the last."""
-    for part in parts:
+def _chain(scan: Scan, groups: Groups, around: Dimensions, names: Names) -> list[tuple[list[Op] | str, Scan]]:
+    """Return what becomes of each part of a scan, and the part, in their order; nothing if it has no parts."""
+    found = []
+    for part in split(scan, groups, names) or []:
         outcome = _outcome(part, around, names)
-        yield outcome, part
+        found.append((outcome, part))
         around = around.extended([part] if isinstance(outcome, str) else outcome)
+    return found
 
 
 def _refusal(scan: Scan, reason: str) -> Rejection:

@@ -32,6 +32,7 @@ from converter.ir.operands import (
     BidirectionalRnnOperand,
     RnnOperand,
 )
+from converter.ir.types import agree
 from converter.raising.fused_cells import basic_lstm_cell, lstm_cell, rnn_cell
 from converter.raising.fused_weights import FusedWeights, refusal
 from converter.rules import Rule
@@ -128,15 +129,9 @@ class _Reading:
     def result(self, place: int, *shape: int | None) -> Value:
         """Return a result of the op, which must have this ``shape`` as far as sizes are known."""
         value = self.op.results[place]
-        seen = value.type.shape
-        if seen is not None:
-            fits = len(seen) == len(shape) and all(
-                None in pair or len(set(pair)) == 1 for pair in zip(seen, shape, strict=True)
-            )
-            if not fits:
-                expected = TensorType(DType.FLOAT32, shape)
-                detail = f"its result {value.name} is {value.type}, expected {expected}"
-                raise refusal(self.op, Rule.FUSED_OP_FORM, detail)
+        if not agree(value.type.shape, shape):
+            detail = f"its result {value.name} is {value.type}, expected {TensorType(DType.FLOAT32, shape)}"
+            raise refusal(self.op, Rule.FUSED_OP_FORM, detail)
         return value
 
     def value(self, name: str, shape: tuple[int | None, ...]) -> Value:

@@ -51,9 +51,7 @@ def split(scan: Scan, groups: Groups, names: Names) -> list[Scan] | None:
         )
         for value in sorted(passed, key=lambda value: value.name)
     }
-    found = [_scan(scan, part, outside, names.fresh(f"{scan.name}/cells_{k}")) for k, part in enumerate(parts)]
-    made = [part for part in found if part is not None]
-    return made if len(made) == len(found) else None
+    return [_scan(scan, part, outside, names.fresh(f"{scan.name}/cells_{k}")) for k, part in enumerate(parts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ def _owners(scan: Scan, groups: Groups) -> dict[Value, int]:
     return owners
 
 
-def _scan(scan: Scan, part: _Part, outside: dict[Value, Value], name: str) -> Scan | None:
+def _scan(scan: Scan, part: _Part, outside: dict[Value, Value], name: str) -> Scan:
     step = scan.step
     read = {value for op in part.ops for value in op.operands}
     read |= {

@@ -215,10 +215,8 @@ class _Walk:
     def _look_ahead(self, op: Op, known: Sequence[Fact | None], found: Sequence[Fact]) -> None:
         before, after = max(_missing(known), Fraction(0)), _missing(found)
         if after > before:
-            steps, raises_rate = (
-                math.ceil(after - before),
-                isinstance(op, TfliteOp) and op.builtin == "TRANSPOSE_CONV",
-            )
+            steps = math.ceil(after - before)
+            raises_rate = isinstance(op, TfliteOp) and op.builtin == "TRANSPOSE_CONV"
             detail = f"its rows reach {steps} steps ahead" if raises_rate else f"it looks {steps} steps ahead"
             cure = "cut off its last rows" if raises_rate else "use causal padding"
             hint = f"{cure}, or let the outputs come later (lookahead='delay', --lookahead delay)"

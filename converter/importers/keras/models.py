@@ -26,6 +26,16 @@ class Call:
     run: Callable[[Sequence[Any]], Any]
     output_names: tuple[str, ...] | None
 
+    def with_shapes(self, shapes: Sequence[Shape]) -> Call:
+        """Return the call with other shapes of the inputs, in their order."""
+        import tensorflow as tf
+
+        inputs = tuple(
+            (name, tf.TensorSpec(shape, spec.dtype, spec.name))
+            for shape, (name, spec) in zip(shapes, self.inputs, strict=True)
+        )
+        return replace(self, inputs=inputs)
+
 
 def is_keras_model(source: Any) -> bool:
     """Return whether ``source`` is a model of Keras 3 or tf_keras, without importing either."""
@@ -71,19 +81,13 @@ def from_keras_model(model: Any, *, call: Call | None = None) -> FlatFunction:
 
 def _by_shape(model: Any, call: Call, made: FlatFunction) -> Callable[[Mapping[str, Shape]], FlatFunction]:
     """Return the function that traces the reference of ``model`` for given shapes of its inputs, each once."""
-    import tensorflow as tf
-
     traces: dict[tuple[Shape, ...], FlatFunction] = {}
 
     def specialized(shapes: Mapping[str, Shape]) -> FlatFunction:
         key = tuple(shapes[name] for name in made.input_names)
         if key not in traces:
-            inputs = tuple(
-                (name, tf.TensorSpec(shape, spec.dtype, spec.name))
-                for shape, (name, spec) in zip(key, call.inputs, strict=True)
-            )
             with in_float32(model, is_keras3=True), keras3.tracing(model, marked=False):
-                traces[key] = _traced(model, replace(call, inputs=inputs))
+                traces[key] = _traced(model, call.with_shapes(key))
         return traces[key]
 
     return specialized
@@ -94,7 +98,6 @@ def _reopened(model: Any, made: FlatFunction, call: Call, shapes: Mapping[str, S
 
     A model of layers is built again; any other one is only called with these shapes.
     """
-    import tensorflow as tf
 
     wanted = [
         shapes.get(name, tuple(spec.shape.as_list()))
@@ -104,12 +107,8 @@ def _reopened(model: Any, made: FlatFunction, call: Call, shapes: Mapping[str, S
         library = importlib.import_module(str(_library_of(model)))
         opened = from_keras_model(with_inputs(model, wanted, call.inputs, library))
     else:
-        inputs = tuple(
-            (name, tf.TensorSpec(shape, spec.dtype, spec.name))
-            for shape, (name, spec) in zip(wanted, call.inputs, strict=True)
-        )
         try:
-            opened = from_keras_model(model, call=replace(call, inputs=inputs))
+            opened = from_keras_model(model, call=call.with_shapes(wanted))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise cannot_open(model.name, error) from error
     check_equal(made, opened)
