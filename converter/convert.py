@@ -160,8 +160,8 @@ def _notes_on_ops(program: Program, options: ConvertOptions) -> Iterator[str]:
     is_open = any(not value.type.is_static for value in program.main.inputs)
     if options.target is Target.LITERT and options.policy is not StatePolicy.STATELESS and has_loops and is_open:
         yield (
-            "on ai-edge-litert with its delegate, allocate the tensors for the chunk before anything else, and "
-            "keep to chunks of one length: where lengths grew, it gave wrong numbers in some loads"
+            "on ai-edge-litert with its delegate, first run a longer chunk than those to come, and reset (Stream "
+            "does): its memory must not grow between chunks, or some loads give wrong numbers"
         )
 
 

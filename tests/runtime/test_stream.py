@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter.chunks import ChunkContract
 from converter.convert import compile_program
 from converter.errors import OptionError, SourceError
 from converter.flatbuffer import build_model, read_model
@@ -197,3 +198,27 @@ def test_files_without_metadata_stream_by_what_they_have(monkeypatch: pytest.Mon
     plain = build_model(read_model(compile_program(SOURCE, ConvertOptions(state=StatePolicy.EXPLICIT)).model))
     Stream.open(plain)
     assert opened == [plain]
+
+
+class Adder(Counter):
+    """A loaded model of one time series, which keeps its state, and notes how many steps each invoke has."""
+
+    def __init__(self) -> None:
+        super().__init__(returns_state=False, keeps_state=True)
+        spec = TensorSpec("x", np.dtype(np.float32), (None, 1))
+        self.signature = Signature(None, (spec,), (TensorSpec("y", spec.dtype, spec.shape),))
+        self.steps: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.steps.append(len(inputs["x"]))
+        return {"y": inputs["x"]}
+
+
+def test_a_longer_chunk_makes_room_before_the_first() -> None:
+    adder, contract = Adder(), ChunkContract(2, {"x": 0}, {}, {})
+    stream = Stream(adder, metadata=ModelMetadata("1", "litert", "streaming", chunks=contract))
+    for _ in range(2):
+        stream.feed({"x": np.ones((5, 1), np.float32)})
+        stream.reset()
+    assert adder.steps == [4, 2, 2, 2, 2]
+    assert adder.rewound == 4  # when the stream is made, after the longer chunk, and twice by its user

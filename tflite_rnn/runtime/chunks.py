@@ -31,7 +31,7 @@ class Pieces:
 
     def __init__(self, contract: ChunkContract, inputs: Sequence[TensorSpec], steps: int | None) -> None:
         self.contract = contract
-        self.steps = _steps_of(contract, inputs, steps)
+        self.steps, self.is_fixed = _steps_of(contract, inputs, steps)
         self._specs = {spec.name: spec for spec in inputs}
         self.clear()
 
@@ -39,6 +39,13 @@ class Pieces:
         """Forget everything that was fed."""
         self._waiting: dict[str, Array] = {}
         self._others: dict[str, Array] = {}
+
+    def longer(self, chunk: Mapping[str, Array]) -> dict[str, Array]:
+        """Return zeros for an invoke of twice the steps of a chunk."""
+        repeats = {name: [1] * array.ndim for name, array in chunk.items()}
+        for name, axis in self.contract.inputs.items():
+            repeats[name][axis] = 2
+        return {name: np.tile(np.zeros_like(array), repeats[name]) for name, array in chunk.items()}
 
     @property
     def count(self) -> int:
@@ -97,20 +104,20 @@ class Pieces:
         return taken
 
 
-def _steps_of(contract: ChunkContract, inputs: Sequence[TensorSpec], steps: int | None) -> int:
-    """Return how many steps an invoke takes."""
+def _steps_of(contract: ChunkContract, inputs: Sequence[TensorSpec], steps: int | None) -> tuple[int, bool]:
+    """Return how many steps an invoke takes, and True if the file fixes that."""
     sizes = {spec.name: spec.shape for spec in inputs}
     missing = sorted(contract.inputs.keys() - sizes.keys())
     if missing or any(axis >= len(sizes[name]) or axis < 0 for name, axis in contract.inputs.items()):
         raise StreamError(f"the metadata of the model does not fit its inputs {', '.join(sizes) or 'none'}")
     fixed = {size for name, axis in contract.inputs.items() if (size := sizes[name][axis]) is not None}
     if steps is None:
-        return max(fixed, default=contract.multiple)
+        return max(fixed, default=contract.multiple), bool(fixed)
     if fixed and {steps} != fixed:
         raise StreamError(f"steps: the model takes {max(fixed)} steps at each invoke, got {steps}")
     if steps < 1 or steps % contract.multiple:
         raise StreamError(f"steps: expected a multiple of {contract.multiple}, got {steps}")
-    return steps
+    return steps, bool(fixed)
 
 
 def _text(sizes: Sequence[int | None]) -> str:

@@ -92,6 +92,7 @@ class Stream:
             self._joined = Joined(contract)
         self._fed = 0
         self._has_ended = False
+        self._has_room = self._cut is None or self._cut.is_fixed
         self.reset()
 
     @classmethod
@@ -161,6 +162,7 @@ class Stream:
         self._open_model()
         self._fed += self._cut.add(inputs)
         while (chunk := self._cut.take()) is not None:
+            self._make_room(chunk)
             self._joined.add(self._run_main(chunk, ENDLESS), self._cut.steps)
         return self._joined.take()
 
@@ -199,6 +201,7 @@ class Stream:
         remaining = self._cut.count
         while remaining > 0 or self._joined.steps < self._fed + self._cut.contract.tail:
             chunk = self._cut.rest()
+            self._make_room(chunk)
             if self._cut.contract.flush == REMAINING:
                 outputs = self._run_main(chunk, remaining)
             else:
@@ -206,6 +209,23 @@ class Stream:
                 outputs = self._run(ending, signature_key=FLUSH_KEY)
             self._joined.add(outputs, self._cut.steps, self._fed)
             remaining -= self._cut.steps
+
+    def _make_room(self, chunk: Mapping[str, Array]) -> None:
+        """Before the first chunk, run a longer one, and begin again.
+
+        The parts that the delegate of ai-edge-litert takes share scratch memory. Where sizes are computed as the
+        model runs, it grows in the middle of an invoke; parts that ran before may then give wrong numbers in every
+        later invoke of the same size. After a longer chunk there is room enough.
+        """
+        if self._has_room or self._cut is None:
+            return
+        self._has_room = True
+        model, longer = self._open_model(), {**self._cut.longer(chunk), **self._state}
+        end = {REMAINING: np.zeros(1, np.int32)}
+        if self._cut.contract.flush == FLUSH_KEY:
+            model.run({**longer, **end}, signature_key=FLUSH_KEY)
+        model.run({**longer, **end} if self._cut.contract.flush == REMAINING else longer)
+        model.rewind()
 
     def _run_main(self, chunk: Mapping[str, Array], remaining: int) -> dict[str, Array]:
         if self._cut is not None and self._cut.contract.flush == REMAINING:
