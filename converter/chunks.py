@@ -115,16 +115,20 @@ class ChunkContract:
         yield f"chunks of {steps} of {', '.join(self.inputs)}"
         for name, rows in self.outputs.items():
             rate = _rate(rows.stride)
-            late = f", {rows.delay} steps late: the first {rows.warm_up} are of no step" if rows.delay else ""
-            yield f"  {name}: {rate}{late}"
+            first = "the first is" if rows.warm_up == 1 else f"the first {rows.warm_up} are"
+            yield f"  {name}: {rate}{_late(rows.delay)}{f': {first} of no step' if rows.delay else ''}"
         for name, delay in self.running.items():
-            yield f"  {name}: of all steps so far{f', {delay} steps late' if delay else ''}"
+            yield f"  {name}: of all steps so far{_late(delay)}"
         if self.flush is not None and self.lengths > 1:
             yield f"  a whole sequence: a multiple of {self.lengths} steps"
         if self.flush == "flush":
             yield "  the end of a sequence: the signature flush, with the number of remaining steps"
         elif self.flush is not None:
             yield "  the end of a sequence: the input remaining, which counts the steps from here on"
+
+
+def _late(delay: Fraction | int) -> str:
+    return f", {delay} step{'s' * (delay > 1)} late" if delay else ""
 
 
 def _rate(stride: Fraction) -> str:

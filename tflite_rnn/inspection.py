@@ -31,7 +31,8 @@ def describe(program: Program, *, title: str, size: int, metadata: ModelMetadata
     described = f"{head}\n{escape(program.description)}" if program.description else head
     if metadata is not None:
         described += f"\n{escape(_made(metadata))}"
-    described += "".join(f"\n{escape(line)}" for line in (*_kept(program), *_open(program)))
+    is_own = isinstance(metadata, ModelMetadata)  # then every loop has an end
+    described += "".join(f"\n{escape(line)}" for line in (*_kept(program), *([] if is_own else _open(program))))
     parts: list[str | Table] = [described, *_signatures(program), _counts(program)]
     for graph in program.graphs:
         numbers = {value: number for number, value in enumerate(graph.values())}

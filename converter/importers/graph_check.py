@@ -47,8 +47,13 @@ _SIZES = {"BroadcastTo": 1, "Fill": 0, "Tile": 1}
 
 
 def check_sizes(graph: Any, place: str) -> None:
-    """Raise SourceError if a node would make more than a tensor can hold, which TensorFlow tries for minutes."""
+    """Raise SourceError if a node would make more than a tensor can hold, which TensorFlow tries for minutes.
+
+    So it does with a node that says that it has more inputs than it has, or outputs without end.
+    """
     placed = list(nodes_of(graph))
+    for one in placed:
+        _check_counts(one, place)
     constants = {(one.scope, one.node.name): one.node for one in placed if one.node.op == "Const"}
     for one in placed:
         count = _elements(one, constants)
@@ -57,6 +62,27 @@ def check_sizes(graph: Any, place: str) -> None:
                 f"{place}: {one} makes {count} elements, more than a TFLite tensor can have "
                 f"({MOST_ELEMENTS}); make the model with smaller tensors"
             )
+
+
+def _check_counts(placed: Placed, place: str) -> None:
+    """Raise SourceError if a node says that it has more inputs than it has, or too many outputs."""
+    from tensorflow.python.framework import op_def_registry
+
+    node = placed.node
+    definition = op_def_registry.get(node.op)
+    if definition is None:  # a function
+        return
+    given = sum(not name.startswith("^") for name in node.input)
+    for most, arguments in ((given, definition.input_arg), (_MOST_OUTPUTS, definition.output_arg)):
+        for name in {argument.number_attr for argument in arguments} & node.attr.keys():
+            if node.attr[name].i > most:
+                raise SourceError(
+                    f"{place}: {placed} says {name} = {node.attr[name].i}, expected at most {most}; the graph is "
+                    "damaged, save it again"
+                )
+
+
+_MOST_OUTPUTS = 1 << 16
 
 
 def _elements(placed: Placed, constants: Mapping[tuple[str, str], Any]) -> int:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from converter.errors import SourceError
 from converter.importers.allowed_ops import SAVERS, TABLE_FILES
-from converter.importers.graph_check import TRUST, Placed, is_allowed, nodes_of, refuse
+from converter.importers.graph_check import TRUST, Placed, check_sizes, is_allowed, nodes_of, refuse
 
 Origin: TypeAlias = tuple[str, str]
 """A tensor: the name of the function that it is in, empty for the graph around them, and its own name."""
@@ -45,6 +45,7 @@ def check_saved_model(directory: Path) -> Any:
         graphs = _Graphs.of(meta_graph, directory)
         _check_files(graphs, directory)
         refuse(_offenders(graphs), str(directory))
+        check_sizes(graphs.graph, str(directory))
     return saved_model
 
 

@@ -50,9 +50,28 @@ def with_an_input_less(definition: Any) -> None:
     del node(definition, "product").input[1]
 
 
+def with_inputs_without_end(definition: Any) -> None:
+    node(definition, "product").op = "ConcatV2"
+    node(definition, "product").attr["N"].i = (1 << 31) - 1
+
+
+def with_outputs_without_end(definition: Any) -> None:
+    node(definition, "product").op = "Split"
+    node(definition, "product").attr["num_split"].i = (1 << 31) - 1
+
+
 @pytest.mark.parametrize(
     "damage",
-    [with_cycle, with_missing_input, with_missing_port, with_negative_size, with_another_type, with_an_input_less],
+    [
+        with_cycle,
+        with_missing_input,
+        with_missing_port,
+        with_negative_size,
+        with_another_type,
+        with_an_input_less,
+        with_inputs_without_end,
+        with_outputs_without_end,
+    ],
 )
 def test_a_damaged_graph_is_refused(damage: Callable[[Any], None], tmp_path: Path) -> None:
     definition = graph()

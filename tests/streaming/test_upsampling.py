@@ -145,14 +145,14 @@ def test_a_join_of_two_rates_names_the_lengths_that_it_takes() -> None:
 def test_several_rows_per_step_are_said_to_be_so() -> None:
     x = keras.Input((None, 3), batch_size=1)
     report = rnn.convert(keras.Model(x, transposed(6, 2, "same")(x)), state="streaming", lookahead="delay").report
-    assert "2 rows per step, 1 steps late: the first 2 are of no step" in str(report)
+    assert "2 rows per step, 1 step late: the first 2 are of no step" in str(report)
 
 
 @pytest.mark.parametrize(
     ("made", "rule", "complaint"),
     [
         (transposed(5, 2, "valid"), Rule.STREAMING_LOOKAHEAD, "conv1d_transpose.*its rows reach 2 steps ahead"),
-        (transposed(6, 2, "same"), Rule.STREAMING_LOOKAHEAD, "conv1d_transpose.*its rows reach 1 steps ahead"),
+        (transposed(6, 2, "same"), Rule.STREAMING_LOOKAHEAD, "conv1d_transpose.*its rows reach 1 step ahead"),
         (
             lambda x: layers.Add()([layers.UpSampling1D(2)(x)[:, :-1], layers.UpSampling1D(2)(x)[:, 2:]]),
             Rule.STREAMING_OP,

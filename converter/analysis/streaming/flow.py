@@ -217,7 +217,7 @@ class _Walk:
         if after > before:
             steps = math.ceil(after - before)
             raises_rate = isinstance(op, TfliteOp) and op.builtin == "TRANSPOSE_CONV"
-            detail = f"its rows reach {steps} steps ahead" if raises_rate else f"it looks {steps} steps ahead"
+            detail = f"{'its rows reach' if raises_rate else 'it looks'} {steps} step{'s' * (steps != 1)} ahead"
             cure = "cut off its last rows" if raises_rate else "use causal padding"
             hint = f"{cure}, or let the outputs come later (lookahead='delay', --lookahead delay)"
             self._ahead.append(Rejection(Rule.STREAMING_LOOKAHEAD, _place(op), detail, hint))
