@@ -78,17 +78,16 @@ def whole_along(op: TfliteOp, place: int) -> TfliteOp | None:
             if axis != place
         ]
         return None if all(others) else op
-    part, count = StridedSlice.of(op), len(integers(op.operand(3)) or ())
-    strides = integers(op.operand(3)) or ()
-    others = [
-        part.is_whole(axis) and strides[axis] == 1 and not part.drops(axis)
-        for axis in range(count)
-        if axis != place
-    ]
-    if all(others):
+    part, strides = StridedSlice.of(op), integers(op.operand(3)) or ()
+    rest = (axis for axis in range(len(strides)) if axis != place)
+    if all(part.is_whole(axis) and strides[axis] == 1 and not part.drops(axis) for axis in rest):
         return None
-    masks = {name: _integer(op, name) | 1 << place for name in ("beginMask", "endMask")}
-    return _with_options(op, masks)
+    return taking_all(op, place)
+
+
+def taking_all(op: TfliteOp, axis: int) -> TfliteOp:
+    """Return a STRIDED_SLICE that takes all of one axis."""
+    return _with_options(op, {name: _integer(op, name) | 1 << axis for name in ("beginMask", "endMask")})
 
 
 # --- single settings ---------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ def block_size(op: TfliteOp) -> int:
 
 
 def spans_axes(op: TfliteOp, place: int) -> bool:
-    """Return whether an entry of a STRIDED_SLICE is an ellipsis, for all axes without an entry."""
+    """Return whether an entry of a STRIDED_SLICE is an ellipsis, for all axes without one."""
     return bool(_integer(op, "ellipsisMask") & 1 << place)
 
 

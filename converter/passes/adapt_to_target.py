@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from converter.emission.emitter import Emitter
-from converter.ir import DType, Graph, Names, Op, Program, TfliteOp, Value, attributes, new_op
+from converter.ir import DType, Graph, Names, Op, Program, TfliteOp, Value, attributes, integers, new_op
 from converter.targets import LIMITS, Rewrite, Target, direct_outputs, needed_rewrites, needs_rewrite
 
 
 def adapt_to_target(program: Program, target: Target) -> Program:
     """Rewrite a program of TFLite ops exactly for ``target``.
 
-    SELECT becomes SELECT_V2 where only that is supported, an op that moves flags one that moves numbers, a TILE
-    CONCATENATIONs, a long CONCATENATION a tree, and an output that is not a separate tensor a copy.
+    Where the target lacks the first: SELECT becomes SELECT_V2, a SELECT_V2 of integers or flags arithmetic, an op
+    of flags one of numbers, a STRIDED_SLICE of the first axes one of all, a TILE CONCATENATIONs, a long
+    CONCATENATION a tree, and an output that is not a separate tensor a copy.
     """
-    for rewrite in needed_rewrites(program, target):
-        program = _REWRITES[rewrite](program, target)
+    for rewrite, write in _REWRITES.items():
+        if rewrite in needed_rewrites(program, target):  # some write what another one rewrites
+            program = write(program, target)
     return program
 
 
@@ -50,16 +52,64 @@ def _with_cast_flags(program: Program, target: Target) -> Program:
 
 
 def _of_numbers(op: Op, target: Target, names: Names) -> Iterator[Op]:
-    """Yield ``op``; if it moves flags that the target has no kernel for, over 0 and 1, compared with 0.5."""
+    """Yield ``op``; if it is one of flags that the target has no kernel for, over 0 and 1, compared with 0.5."""
     if not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.CAST_FLAGS, target):
         yield op
         return
     emitter = Emitter(op.name, names)
-    numbers = emitter.cast(op.operand(0), DType.FLOAT32, "numbers")
-    moved = Value(emitter.name("moved"), replace(op.results[0].type, dtype=DType.FLOAT32))
-    emitter.ops.append(replace(op, operands=(numbers, *op.operands[1:]), results=(moved,)))
-    emitter.op("LESS", [emitter.number(0.5), moved], op.results[0])
+    operands = [
+        emitter.cast(value, DType.FLOAT32, "numbers") if value and value.type.dtype is DType.BOOL else value
+        for value in op.operands
+    ]
+    moved = [Value(emitter.name("moved"), replace(flags.type, dtype=DType.FLOAT32)) for flags in op.results]
+    builtin = "REDUCE_MAX" if op.builtin == "REDUCE_ANY" else op.builtin
+    emitter.ops.append(new_op(builtin, operands, moved, op.options))
+    for numbers, flags in zip(moved, op.results, strict=True):
+        emitter.op("LESS", [emitter.number(0.5), numbers], flags)
     yield from emitter.ops
+
+
+def _with_arithmetic(program: Program, target: Target) -> Program:
+    return _expanded(program, target, _chosen_by_arithmetic)
+
+
+def _chosen_by_arithmetic(op: Op, target: Target, names: Names) -> Iterator[Op]:
+    """Yield ``op``; if it is a SELECT_V2 of a type that the target lacks, what multiplies by 0 and 1: exact."""
+    if not isinstance(op, TfliteOp) or not needs_rewrite(op, Rewrite.ARITHMETIC_SELECT, target):
+        yield op
+        return
+    emitter, result = Emitter(op.name, names), op.results[0]
+    condition, x, y = op.operand(0), op.operand(1), op.operand(2)
+    other = emitter.unary("LOGICAL_NOT", condition, "otherwise")
+    product, total = ("LOGICAL_AND", "LOGICAL_OR")
+    if result.type.dtype is not DType.BOOL:
+        product, total = ("MUL", "ADD")
+        condition, other = (emitter.cast(flags, result.type.dtype, "count") for flags in (condition, other))
+    emitter.binary(
+        total, emitter.binary(product, x, condition, "x"), emitter.binary(product, y, other, "y"), result
+    )
+    yield from emitter.ops
+
+
+def _with_whole_slices(program: Program, target: Target) -> Program:
+    return _expanded(program, target, _whole_slice)
+
+
+def _whole_slice(op: Op, target: Target, names: Names) -> Iterator[Op]:
+    """Yield ``op``; if it is a STRIDED_SLICE that leaves out axes, one that takes all of each of them."""
+    spec = [integers(value) for value in op.operands[1:]] if isinstance(op, TfliteOp) else []
+    if not isinstance(op, TfliteOp) or None in spec or not needs_rewrite(op, Rewrite.WHOLE_SLICE, target):
+        yield op
+        return
+    emitter = Emitter(op.name, names)
+    begins, ends, strides = (numbers or () for numbers in spec)
+    rank = len(op.operand(0).type.shape or ())
+    rest = rank - len(begins)
+    parts = [(*begins, *[0] * rest), (*ends, *[0] * rest), (*strides, *[1] * rest)]
+    whole = replace(op, operands=(op.operand(0), *(emitter.integers(*part) for part in parts)))
+    for axis in range(len(begins), rank):
+        whole = attributes.taking_all(whole, axis)
+    yield whole
 
 
 def _with_concatenations(program: Program, target: Target) -> Program:
@@ -131,6 +181,8 @@ def _copy(value: Value, emitter: Emitter) -> Value:
 
 _REWRITES: Mapping[Rewrite, Callable[[Program, Target], Program]] = {
     Rewrite.SELECT_V2: _with_select_v2,
+    Rewrite.WHOLE_SLICE: _with_whole_slices,
+    Rewrite.ARITHMETIC_SELECT: _with_arithmetic,
     Rewrite.CAST_FLAGS: _with_cast_flags,
     Rewrite.CONCATENATIONS: _with_concatenations,
     Rewrite.CONCATENATION_TREE: _with_trees,

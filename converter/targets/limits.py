@@ -33,7 +33,8 @@ class Limits:
     whether dimensions may be open; ``fused_features`` whether the fused LSTM may have peepholes, a projection,
     coupled gates or another activation than tanh; ``direct_outputs`` whether an output of the model may be the
     very result of a WHILE, an input, or another output, too; ``signatures`` whether more than the main graph can
-    be run. ``missing_types`` are the element types of its first operand that the kernel of a builtin lacks.
+    be run; ``short_slices`` whether a STRIDED_SLICE may leave out its last axes. ``missing_types`` are the element
+    types that the kernel of a builtin does not work on; where int64 is one, no operand and no result may have it.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Limits:
     fused_features: bool = True
     direct_outputs: bool = True
     signatures: bool = True
+    short_slices: bool = True
     missing_types: Mapping[str, frozenset[DType]] = field(default_factory=dict)
 
 
@@ -52,6 +54,25 @@ _LITERT = {name: newest for name, (_, newest) in VERSIONS.items()}
 _CLASSIC = {name: newest for name, (newest, _) in VERSIONS.items() if newest}
 # Microcontrollers look at no version: whatever a file says is taken for the one kernel there is.
 _MICRO = dict.fromkeys(MICRO_OPS, max(_LITERT.values()))
+
+_INTEGERS = frozenset({DType.INT32, DType.INT64})
+_INT64 = frozenset({DType.INT64})
+_MICRO_LACKS: Mapping[str, frozenset[DType]] = {
+    **dict.fromkeys(
+        ("ADD", "ARG_MAX", "ARG_MIN", "CAST", "MUL", "SLICE", "SPLIT", "SPLIT_V", "STRIDED_SLICE"), _INT64
+    ),
+    **dict.fromkeys(("DYNAMIC_UPDATE_SLICE", "PAD", "PADV2"), _INT64 | {DType.BOOL}),
+    **dict.fromkeys(("SUB", "SQUARED_DIFFERENCE"), _INT64),
+    **dict.fromkeys(("ABS", "ADD_N", "CUMSUM", "FLOOR_DIV", "FLOOR_MOD", "MEAN", "NEG"), _INTEGERS),
+    **dict.fromkeys(("REDUCE_MAX", "REDUCE_MIN", "SUM", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), _INTEGERS),
+    **dict.fromkeys(
+        ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "GATHER_ND", "EXPAND_DIMS"), _INTEGERS | {DType.BOOL}
+    ),
+    **dict.fromkeys(("RESIZE_NEAREST_NEIGHBOR", "SELECT_V2", "TRANSPOSE"), _INTEGERS | {DType.BOOL}),
+    "GATHER": _INTEGERS | {DType.BOOL, DType.INT16},
+    "UNPACK": frozenset({DType.BOOL}),
+}
+"""Measured: the op alone on every type that another interpreter runs it on."""
 
 LIMITS: Mapping[Target, Limits] = {
     Target.LITERT: Limits("LiteRT's Interpreter (ai-edge-litert, tf.lite)", _LITERT),
@@ -75,11 +96,7 @@ LIMITS: Mapping[Target, Limits] = {
         fused_features=False,
         direct_outputs=False,
         signatures=False,
-        missing_types={
-            "EXPAND_DIMS": frozenset({DType.BOOL, DType.INT32, DType.INT64}),
-            "GATHER": frozenset({DType.BOOL, DType.INT16}),
-            "REDUCE_MAX": frozenset({DType.INT32, DType.INT64}),
-            "TRANSPOSE": frozenset({DType.BOOL, DType.INT32, DType.INT64}),
-        },
+        short_slices=False,
+        missing_types=_MICRO_LACKS,
     ),
 }

@@ -12,6 +12,7 @@ from converter.ir import (
     Recurrence,
     RnnCell,
     Shape,
+    StridedSlice,
     TfliteOp,
     fused_activation,
     integers,
@@ -32,9 +33,11 @@ _OTHER_ACTIVATION = "activations other than tanh"
 class Needs:
     """What rules about single ops look at.
 
-    ``place`` is what messages call the op, ``type`` the element type of its first operand. ``shapes`` are those of
-    its operands, None where the rank is unknown or an operand is left out. ``features`` are what a fused LSTM has
-    beyond the plain one, in words. ``repeats`` says whether the op is a TILE by known numbers of copies.
+    ``place`` is what messages call the op, ``type`` the element type of what it works on, ``types`` those of all
+    its operands and results. ``shapes`` are those of its operands, None where the rank is unknown or an operand is
+    left out. ``features`` are what a fused LSTM has beyond the plain one, in words. ``repeats`` says whether it is
+    a TILE by known numbers of copies, ``axes_left_out`` whether it is a STRIDED_SLICE by known numbers that
+    names the first axes only.
     """
 
     place: str
@@ -45,22 +48,38 @@ class Needs:
     state_tensors: bool = False
     features: tuple[str, ...] = ()
     type: DType | None = None
+    types: frozenset[DType] = frozenset()
     repeats: bool = False
+    axes_left_out: bool = False
+
+
+_WORKS_ON = {"SELECT": 1, "SELECT_V2": 1, "SPLIT": 1}
+"""The operand that an op works on, where it is not the first."""
 
 
 def needs_of(op: TfliteOp) -> Needs:
     """Return what an op of a file needs."""
+    values = [value for value in (*op.operands, *op.results) if value is not None]
+    number = _WORKS_ON.get(op.builtin, 0)
+    subject = op.operands[number] if len(op.operands) > number else None
     return Needs(
         place=op.name,
         builtin=op.builtin,
         shapes=tuple(None if value is None else value.type.shape for value in op.operands),
         version=op.version,
         custom_code=op.custom_code,
-        state_tensors=any(value is not None and value.is_variable for value in (*op.operands, *op.results)),
+        state_tensors=any(value.is_variable for value in values),
         features=tuple(_features_of_op(op)) if op.builtin == FUSED_LSTM else (),
-        type=op.operands[0].type.dtype if op.operands and op.operands[0] is not None else None,
+        type=None if subject is None else subject.type.dtype,
+        types=frozenset(value.type.dtype for value in values),
         repeats=op.builtin == "TILE" and min(integers(op.operands[-1]) or (0,)) > 0,
+        axes_left_out=op.builtin == "STRIDED_SLICE" and _leaves_out_axes(op),
     )
+
+
+def _leaves_out_axes(op: TfliteOp) -> bool:
+    x, spec = op.operand(0).type.shape, [integers(value) for value in op.operands[1:]]
+    return StridedSlice.of(op).is_plain and x is not None and all(named and len(named) < len(x) for named in spec)
 
 
 def needs_of_fused(op: Recurrence) -> Needs:

@@ -23,7 +23,9 @@ class Rewrite(Enum):
     """An equal form of what breaks a rule; adapt-to-target writes it. They are applied in this order."""
 
     SELECT_V2 = "SELECT becomes SELECT_V2"
-    CAST_FLAGS = "an op that moves flags becomes one that moves numbers"
+    WHOLE_SLICE = "a STRIDED_SLICE names every axis"
+    ARITHMETIC_SELECT = "a SELECT_V2 of integers or flags becomes arithmetic"
+    CAST_FLAGS = "an op of flags becomes one of numbers"
     CONCATENATIONS = "a TILE becomes CONCATENATIONs of its operand with itself"
     CONCATENATION_TREE = "a long CONCATENATION becomes a tree of shorter ones"
     COPIED_OUTPUTS = "an output becomes a copy of what it was"
@@ -163,15 +165,27 @@ def _missing_ops(needs: Needs, limits: Limits) -> Iterator[Breach]:
 
 
 def _flags_moved(needs: Needs, limits: Limits) -> Iterator[Breach]:
-    """Yield an op of flags; those that lack a kernel for them only move elements."""
-    if needs.type is DType.BOOL:
+    """Yield an op of flags that has a form over numbers: one that moves elements, or asks if any is true."""
+    if needs.type is DType.BOOL and needs.builtin != "SELECT_V2":
+        yield from _missing_types(needs, limits)
+    if needs.builtin == "REDUCE_ANY":
+        yield from _missing_ops(needs, limits)
+
+
+def _selects_of_integers(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.builtin == "SELECT_V2" and needs.type in {DType.BOOL, DType.INT32}:
         yield from _missing_types(needs, limits)
 
 
+def _short_slices(needs: Needs, limits: Limits) -> Iterator[Breach]:
+    if needs.axes_left_out and not limits.short_slices:
+        yield Breach(needs.place, f"STRIDED_SLICE leaves out axes, which {limits.title} does not allow")
+
+
 def _missing_types(needs: Needs, limits: Limits) -> Iterator[Breach]:
-    if needs.type in limits.missing_types.get(needs.builtin, ()):
-        seen = f"{needs.builtin} reads {needs.type.value if needs.type else 'nothing'}"
-        yield Breach(needs.place, f"{seen}, for which {limits.title} has no kernel")
+    missing = limits.missing_types.get(needs.builtin, frozenset())
+    for dtype in sorted(missing & ({needs.type} | (needs.types & {DType.INT64})), key=lambda one: one.value):
+        yield Breach(needs.place, f"{needs.builtin} has {dtype.value}, for which {limits.title} has no kernel")
 
 
 def _new_versions(needs: Needs, limits: Limits) -> Iterator[Breach]:
@@ -209,9 +223,13 @@ OP_RULES: tuple[TargetRule[Needs], ...] = (
     TargetRule(Rule.TARGET_OP, _custom_ops, "replace the layer that it comes from"),
     TargetRule(Rule.TARGET_OP, _selects, "convert the model for this target", Rewrite.SELECT_V2),
     TargetRule(Rule.TARGET_OP, _tiles, "convert the model for this target", Rewrite.CONCATENATIONS),
-    TargetRule(Rule.TARGET_OP, _missing_ops, "replace the layer it comes from"),
+    TargetRule(Rule.TARGET_OP, _short_slices, "convert the model for this target", Rewrite.WHOLE_SLICE),
+    TargetRule(
+        Rule.TARGET_OP, _selects_of_integers, "convert the model for this target", Rewrite.ARITHMETIC_SELECT
+    ),
     TargetRule(Rule.TARGET_OP, _flags_moved, "convert the model for this target", Rewrite.CAST_FLAGS),
-    TargetRule(Rule.TARGET_OP, _missing_types, "cast it to float32 before, or replace the layer it comes from"),
+    TargetRule(Rule.TARGET_OP, _missing_ops, "replace the layer it comes from"),
+    TargetRule(Rule.TARGET_OP, _missing_types, "use float32 or int32 there, or replace the layer"),
     TargetRule(
         Rule.TARGET_OP_VERSION, _new_versions, "use a newer runtime, or replace the layer that it comes from"
     ),

@@ -17,7 +17,7 @@ from converter.ir import as_tflite, attributes
 from converter.options import ConvertOptions
 from tests.runtimes import QUICK
 from tflite_rnn import check, nn
-from tflite_rnn.runtime import CheckError, WorkerPool
+from tflite_rnn.runtime import MICRO, CheckError, Runtime, WorkerPool
 
 
 def sequential(shape: tuple[int | None, ...], *body: Any, batch: int | None = None, dtype: str = "float32") -> Any:
@@ -264,6 +264,21 @@ def test_a_chunk_that_begins_masked_holds_the_output_before(layer: Any, state: s
     x = np.random.default_rng(0).standard_normal((1, 9, 3)).astype(np.float32)
     x[0, 2:5] = x[0, 7:] = 0
     assert_equal(converted, model, pool, inputs=[{name: x}])
+
+
+@pytest.mark.parametrize(
+    ("shape", "first"), [((7, 3), layers.Masking()), ((7,), layers.Embedding(9, 3, mask_zero=True))]
+)
+def test_masks_run_on_microcontrollers(shape: tuple[int, ...], first: Any, pool: WorkerPool) -> None:
+    """They have no GATHER of flags, and no REDUCE_ANY."""
+    pytest.importorskip("tflite_micro")
+    model = sequential(shape, first, layers.GRU(4, return_sequences=True), batch=1)
+    x = np.random.default_rng(0).integers(0, 3, (1, *shape)).astype(np.float32)
+    x[0, 1:3] = x[0, 6:] = 0
+    converted = compile_source(model, ConvertOptions.parse(target="tflm"))
+    (name,) = converted.program.signature.inputs
+    report = check(converted, model, inputs=[{name: x}], runtimes=[Runtime(MICRO)], pool=pool)
+    assert report.ok, str(report)
 
 
 def test_graphs_have_names_of_their_own_and_values_those_of_layers() -> None:

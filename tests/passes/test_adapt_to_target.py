@@ -123,3 +123,39 @@ def test_outputs_stay_as_they_are_where_the_target_takes_them() -> None:
     program = _passing_through()
     assert _adapted(program, Target.LITERT).main.outputs == program.main.outputs
     assert all(isinstance(op, TfliteOp) for op in program.ops())
+
+
+@pytest.mark.parametrize("dtype", [DType.INT32, DType.BOOL], ids=lambda dtype: dtype.value)
+def test_a_choice_between_integers_or_flags_becomes_arithmetic(dtype: DType) -> None:
+    condition = Value("condition", TensorType(DType.BOOL, (3, 1)))
+    x, y, z = (Value(name, TensorType(dtype, (3, 4))) for name in "xyz")
+    program = _program([condition, x, y], [new_op("SELECT_V2", [condition, x, y], [z])], [z])
+    assert "SELECT_V2" not in _adapted(program, Target.TFLM).op_counts()
+    assert _adapted(program, Target.LITERT).op_counts() == {"SELECT_V2": 1}
+
+
+def test_the_choice_is_exact_at_the_ends_of_int32() -> None:
+    condition = Value("condition", TensorType(DType.BOOL, (2,)))
+    x, y, z = (Value(name, TensorType(DType.INT32, (2,))) for name in "xyz")
+    program = _program([condition, x, y], [new_op("SELECT_V2", [condition, x, y], [z])], [z])
+    ends = np.array([-(1 << 31), (1 << 31) - 1], np.int32)
+    given = {"condition": np.array([True, False]), "x": ends, "y": ends[::-1]}
+    seen = evaluate(adapt_to_target(program, Target.TFLM), given)
+    np.testing.assert_array_equal(seen["out0"], [ends[0], ends[0]])
+
+
+@pytest.mark.parametrize("shrink", [0, 1])
+def test_a_slice_of_the_first_axes_names_all(shrink: int) -> None:
+    x, y = tensor("x", 4, 3, 5), tensor("y", *([3, 5] if shrink else [1, 3, 5]))
+    spec = [constant(name, np.array([number], np.int32)) for name, number in (("b", 1), ("e", 2), ("s", 1))]
+    masks = dict.fromkeys(("beginMask", "endMask", "ellipsisMask", "newAxisMask"), 0)
+    op = new_op("STRIDED_SLICE", [x, *spec], [y], {**masks, "shrinkAxisMask": shrink})
+    (after,) = _adapted(_program([x], [op], [y]), Target.TFLM).ops()
+    assert isinstance(after, TfliteOp)
+    assert after.operand(1).type.shape == (3,)
+
+
+def test_whether_any_flag_is_set_is_the_largest_number() -> None:
+    x, y = Value("x", TensorType(DType.BOOL, (3, 4))), Value("y", TensorType(DType.BOOL, (3,)))
+    op = new_op("REDUCE_ANY", [x, constant("axes", np.array([1], np.int32))], [y], {"keepDims": False})
+    assert "REDUCE_ANY" not in _adapted(_program([x], [op], [y]), Target.TFLM).op_counts()
