@@ -16,7 +16,7 @@ from converter.chunks import ChunkContract
 from converter.errors import ConversionError, InvalidProgramError
 from converter.files import write_atomically
 from converter.flatbuffer import build_model, read_model
-from converter.importers.source import Source
+from converter.importers.source import STARTS_FROM_ZERO, Source
 from converter.ir import (
     Bidirectional,
     Graph,
@@ -44,7 +44,7 @@ from converter.passes.stream_layers import runs_backwards, with_main
 from converter.raising.fused_notes import fused_notes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
-from converter.sources import AnySource, as_source
+from converter.sources import AnySource, KerasFile, KerasModel, as_source
 from converter.targets import LIMITS, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
@@ -71,8 +71,17 @@ def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Conver
 
     Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
-    typed = as_source(source)
+    typed = as_source_for(source, options)
     return compile_opened(open_source(typed), with_steps_of(typed, options))
+
+
+def as_source_for(given: object, options: ConvertOptions) -> AnySource:
+    """Return the source of `as_source`; one of Keras that is to run on chunks of any size with its time open."""
+    source = as_source(given)
+    on_chunks = options.policy is not StatePolicy.STATELESS and LIMITS[options.target].dynamic
+    if isinstance(source, KerasFile | KerasModel) and on_chunks:
+        return replace(source, open_time=True)
+    return source
 
 
 def with_steps_of(source: AnySource, options: ConvertOptions) -> ConvertOptions:
@@ -83,7 +92,8 @@ def with_steps_of(source: AnySource, options: ConvertOptions) -> ConvertOptions:
 def compile_opened(source: Source, options: ConvertOptions = DEFAULTS) -> Converted:
     """Compile a source that has been read. Raises ConversionError if something in it has no exact lowering."""
     converted = _compile(source, options)
-    notes = source.notes if options.policy is StatePolicy.STATELESS else ()
+    is_stateless = options.policy is StatePolicy.STATELESS
+    notes = [note for note in source.notes if is_stateless or not note.endswith(STARTS_FROM_ZERO)]
     report = converted.report
     return replace(converted, report=replace(report, notes=(*notes, *report.notes)))
 

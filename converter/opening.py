@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from converter.analysis.variables import state_variables
 from converter.errors import ConversionError, Rejection, SourceError
@@ -22,6 +22,9 @@ from converter.sources import (
     TfliteModel,
     as_source,
 )
+
+if TYPE_CHECKING:
+    from converter.importers.tf_function import FlatFunction
 
 TensorflowSource: TypeAlias = SavedModel | FrozenGraph | KerasFile | KerasModel | Function
 """The sources that TensorFlow reads and runs."""
@@ -70,17 +73,24 @@ def open_in_tensorflow(source: TensorflowSource) -> RunnableSource:
 
             path, objects = _existing(source.path), source.custom_objects
             keras = load_keras_file(path, custom_objects=objects, safe_mode=source.safe_mode)
-            return keras.with_shapes(shapes).with_max_steps(steps)
+            return _shaped(keras, source).with_max_steps(steps)
         case KerasModel():
             from converter.importers.keras import from_keras_model
 
-            return from_keras_model(source.model).with_shapes(shapes).with_max_steps(steps)
+            return _shaped(from_keras_model(source.model), source).with_max_steps(steps)
         case Function():
             from converter.importers.tf_function import FlatFunction, flatten_function
 
             function = source.function
             flat = function if isinstance(function, FlatFunction) else flatten_function(function)
             return flat.with_shapes(shapes).with_max_steps(steps)
+
+
+def _shaped(function: FlatFunction, source: KerasFile | KerasModel) -> FlatFunction:
+    """Return a function with the shapes that its source gives, or with time open."""
+    if source.open_time and not source.input_shapes:
+        return function.with_open_time()
+    return function.with_shapes(source.input_shapes or {})
 
 
 def _existing(path: StrPath) -> Path:

@@ -85,7 +85,8 @@ class KerasFile:
     ``custom_objects`` gives the classes and functions that the file names, as for Keras' ``load_model``; they are
     trusted. With ``safe_mode`` a file that brings its own code (Lambda layers), names what may do more than
     compute, or refers to other files is refused.
-    ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if an option has another form.
+    ``input_shapes``, ``max_steps`` and ``open_time`` as for `KerasModel`. Raises OptionError if an option has
+    another form.
     """
 
     path: StrPath
@@ -94,6 +95,7 @@ class KerasFile:
     safe_mode: bool = True
     input_shapes: InputShapes | None = None
     max_steps: Mapping[str, int] | None = None
+    open_time: bool = False
 
     def __post_init__(self) -> None:
         _check_path(self, self.path)
@@ -101,6 +103,7 @@ class KerasFile:
         _check(self, "safe_mode", self.safe_mode, bool, "True or False")
         _check_shapes(self, self.input_shapes)
         _check_steps(self, self.max_steps)
+        _check(self, "open_time", self.open_time, bool, "True or False")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,20 +129,23 @@ class TfliteModel:
 class KerasModel:
     """A live model of Keras 3 or tf_keras, at inference.
 
-    ``input_shapes`` and ``max_steps`` as for `SavedModel`. Raises OptionError if it is not a model, or an option
-    has another form.
+    ``input_shapes`` and ``max_steps`` as for `SavedModel`. With ``open_time`` the second axis of the inputs is
+    open where the layers allow it, if ``input_shapes`` says nothing else; `convert` does that for a model that is
+    to run on chunks. Raises OptionError if it is not a model, or an option has another form.
     """
 
     model: Any
     _: KW_ONLY
     input_shapes: InputShapes | None = None
     max_steps: Mapping[str, int] | None = None
+    open_time: bool = False
 
     def __post_init__(self) -> None:
         if not _is_keras_model(self.model):
             _refuse(self, "model", self.model, "a model of Keras 3 or tf_keras")
         _check_shapes(self, self.input_shapes)
         _check_steps(self, self.max_steps)
+        _check(self, "open_time", self.open_time, bool, "True or False")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

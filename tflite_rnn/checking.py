@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,25 @@ from typing import Any
 import numpy as np
 
 from converter.analysis.index_bounds import index_bounds
+from converter.chunks import ChunkContract
 from converter.convert import Converted
-from converter.errors import OptionError, TfliteRnnError
+from converter.errors import OptionError
 from converter.flatbuffer import read_file, read_model
-from converter.importers.keras import is_keras_model
-from converter.importers.source import RunnableSource
-from converter.importers.tf_function import FlatFunction
 from converter.ir import Program, TfliteOp, Value, attributes
-from converter.opening import open_in_tensorflow
-from converter.sources import FrozenGraph, TfliteModel, as_source
 from converter.targets import Target
 from tflite_rnn.chunked_check import ONE, UNEVEN, WHOLE, ChunkRunner, fed_inputs, sequence_cases, states_of
-from tflite_rnn.isolation import FileSource, Limits, can_isolate, isolated
+from tflite_rnn.isolation import Limits
 from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
-from tflite_rnn.reference import open_tflite
+from tflite_rnn.reference import (
+    guarded,
+    is_plain_function,
+    new_names,
+    notes_on_bounds,
+    open_reference,
+    renamed,
+    with_open_time,
+    with_steps,
+)
 from tflite_rnn.runtime import (
     COMPILED_MODEL,
     MICRO,
@@ -45,7 +50,7 @@ from tflite_rnn.runtime import (
     is_installed,
     read_metadata,
 )
-from tflite_rnn.runtime.signature import Array, describe_shapes
+from tflite_rnn.runtime.signature import Array
 
 _MADE_FOR = {
     Target.TFLM.value: Runtime(MICRO),
@@ -117,15 +122,14 @@ def check(
         workers = stack.enter_context(WorkerPool()) if pool is None else pool
         metadata = read_metadata(content, source=_describe(model))
         steps = {} if metadata is None else metadata.max_steps
-        reference, names = _open_reference(
-            _with_steps(source, steps), program, rename or {}, workers, stack, limits
-        )
-        if not _is_plain_function(source):
-            reference = _guarded(reference)
+        same = with_steps(with_open_time(source, program, metadata), steps)
+        reference, names = open_reference(same, program, rename or {}, workers, stack, limits)
+        if not is_plain_function(source):
+            reference = guarded(reference)
         if rename:
-            reference, names = _renamed(reference, rename), _new_names(names, rename)
+            reference, names = renamed(reference, rename), new_names(names, rename)
         chosen, notes = _runtimes(runtimes, metadata)
-        notes = (*notes, *_notes_on_bounds(source, steps))
+        notes = (*notes, *notes_on_bounds(source, steps))
 
         def compared(cases: Sequence[Mapping[str, Array]], pool: ModelRunner = workers) -> ParityReport:
             return compare(
@@ -164,30 +168,6 @@ def _may_depend_on_memory(program: Program) -> bool:
     return has_loops and not all(value.type.is_static for value in program.main.inputs)
 
 
-def _with_steps(given: Any, steps: Mapping[str, int]) -> Any:
-    """Return a source whose loops end after the ``steps`` of the model; a plain function is what it is."""
-    if not steps or _is_plain_function(given):
-        return given
-    source = as_source(given)
-    return replace(source, max_steps={**(source.max_steps or {}), **steps})
-
-
-def _notes_on_bounds(given: Any, steps: Mapping[str, int]) -> Iterator[str]:
-    """Yield after how many steps the loops of the model end, and whether those of the reference do."""
-    goes_on = _is_plain_function(given) or isinstance(as_source(given), FrozenGraph | TfliteModel)
-    for name, number in steps.items():
-        if goes_on:
-            yield (
-                f"the model ends the loop {name} after {number} steps: where the reference takes more, compare "
-                f"with one that has maximum_iterations={number}"
-            )
-        else:
-            yield (
-                f"the loop {name} ends after {number} steps, in the model and, where it has one of that name, in "
-                "the reference"
-            )
-
-
 def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
     """Return the bytes of a model given as a conversion, as bytes or as a path. Raises SourceError."""
     if isinstance(model, Converted):
@@ -197,87 +177,6 @@ def model_bytes(model: Converted | bytes | str | os.PathLike[str]) -> bytes:
 
 def _describe(model: Converted | bytes | str | os.PathLike[str]) -> str:
     return str(model) if isinstance(model, str | os.PathLike) else "the model"
-
-
-def _open_reference(
-    given: Any,
-    program: Program,
-    rename: Mapping[str, str],
-    pool: WorkerPool,
-    stack: contextlib.ExitStack,
-    limits: Limits,
-) -> tuple[Reference, tuple[str, ...] | None]:
-    """Return the reference, and its input names if they are known before it is called.
-
-    A process that reads it ends with ``stack``.
-    """
-    if _is_plain_function(given):
-        return given, None
-    source = as_source(given)
-    if isinstance(source, TfliteModel):
-        file = open_tflite(source, pool)
-        return file, file.input_names
-    if isinstance(source, FrozenGraph):
-        # A graph may have more outputs than were converted; use those of the model.
-        names, old = program.signature, {new: name for name, new in rename.items()}
-        source = replace(
-            source,
-            inputs=source.inputs or tuple(old.get(name, name) for name in names.inputs),
-            outputs=source.outputs or tuple(old.get(name, name) for name in names.outputs),
-        )
-    if isinstance(source, FileSource) and can_isolate(source):
-        opened: RunnableSource = stack.enter_context(isolated(source, limits))
-    else:
-        opened = open_in_tensorflow(source)
-    return opened, opened.input_names
-
-
-def _guarded(reference: Reference) -> Reference:
-    """Return a reference that raises CheckError where it cannot be run."""
-
-    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        try:
-            return reference(inputs)
-        except TfliteRnnError:
-            raise
-        except Exception as error:
-            words = f"{type(error).__name__}: {_reason(error)}"
-            shapes = describe_shapes({name: np.asarray(array) for name, array in inputs.items()})
-            raise CheckError(
-                f"the reference failed with {shapes}: {words}; give inputs that it takes (--inputs FILE.npz)"
-            ) from error
-
-    return run
-
-
-def _reason(error: Exception) -> str:
-    """Return what an error says, without the places in the source that TensorFlow adds."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return " ".join(line for line in lines if line and not line.startswith(_PLACES))[:300]
-
-
-_PLACES = ("File ", "Detected at node", "Graph execution error", "Stack trace for op", "Original stack trace")
-"""How the lines of an error begin that name places in the source."""
-
-
-def _is_plain_function(given: Any) -> bool:
-    is_tensorflow = isinstance(given, FlatFunction) or type(given).__module__.startswith("tensorflow.")
-    return callable(given) and not is_tensorflow and not is_keras_model(given)
-
-
-def _renamed(reference: Reference, rename: Mapping[str, str]) -> Reference:
-    """Return the reference with the names of the model."""
-    old = {new: name for name, new in rename.items()}
-
-    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = reference({old.get(name, name): array for name, array in inputs.items()})
-        return {rename.get(name, name): array for name, array in outputs.items()}
-
-    return run
-
-
-def _new_names(names: tuple[str, ...] | None, rename: Mapping[str, str]) -> tuple[str, ...] | None:
-    return None if names is None else tuple(rename.get(name, name) for name in names)
 
 
 def _check_inputs(model: tuple[str, ...], reference: tuple[str, ...] | None) -> None:
@@ -315,23 +214,28 @@ def _runs_on_chunks(metadata: ModelMetadata, signature: Signature, names: tuple[
 def _sequences(
     program: Program, metadata: ModelMetadata, reference: Reference, seed: int
 ) -> Sequence[Mapping[str, Array]]:
-    """Return whole sequences that the reference takes: a reference of a fixed length takes one chunk."""
+    """Return the sequences that the reference takes; if it takes none, one of a chunk, and compare says why."""
     rng = np.random.default_rng(seed)
     signature, bounds = _signature(program), index_bounds(program)
     cases = sequence_cases(signature, metadata, rng, bounds, time_major=_is_time_major(program))
     chunks = metadata.chunks
     if chunks is None or len(cases) == 1:
         return cases
+    return [case for case in cases if _takes(reference, case, chunks)] or cases[1:2]
+
+
+def _takes(reference: Reference, case: Mapping[str, Array], chunks: ChunkContract) -> bool:
+    """Tell whether the reference makes of a sequence as many rows as the model promises."""
     name, axis = next(iter(chunks.inputs.items()))
-    steps = cases[0][name].shape[axis]
+    steps = case[name].shape[axis]
     try:
-        outputs = reference({name: array.copy() for name, array in cases[0].items()})
+        outputs = reference({name: array.copy() for name, array in case.items()})
         counts = [
             np.shape(outputs[name])[rows.axis] == rows.rows_of(steps) for name, rows in chunks.outputs.items()
         ]
-    except Exception:  # whatever a reference of a fixed length raises; if it is something else, compare says so
-        return cases[1:2]
-    return cases if all(counts) else cases[1:2]
+    except Exception:  # whatever a reference raises for a length that it does not take
+        return False
+    return all(counts)
 
 
 def _joined(reports: Mapping[str, ParityReport], notes: tuple[str, ...]) -> ParityReport:

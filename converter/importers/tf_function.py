@@ -103,6 +103,21 @@ class FlatFunction:
             return self.reopen(opened).with_shapes(shapes)
         return replace(self, input_shapes={**self.input_shapes, **{name: tuple(shapes[name]) for name in shapes}})
 
+    def with_open_time(self) -> FlatFunction:
+        """Return the function with the second axis of its inputs open, of those of rank three at least if need be.
+
+        Where that cannot be, a note says why, and the function is what it was.
+        """
+        fixed = {name: shape for name, shape, _ in self.input_types() if len(shape) > 1 and shape[1] is not None}
+        reason = ""
+        for rank in (2, 3):
+            shapes = {name: (of[0], None, *of[2:]) for name, of in fixed.items() if len(of) >= rank}
+            try:
+                return self.with_shapes(shapes) if shapes else self
+            except SourceError as error:
+                reason = str(error)
+        return replace(self, notes=(*self.notes, f"time stays as it is fixed: {reason}"))
+
     def _fixed(self, name: str, own: Shape, wanted: Shape, others: Sequence[int]) -> SourceError:
         """Return the error of a shape that the source does not allow, at the dimensions ``others``."""
         if len(wanted) != len(own) or wanted[others[0]] is not None:

@@ -52,7 +52,7 @@ def describe_source(source: FileSource) -> Json | None:
             objects = {name: name_of(given) for name, given in (source.custom_objects or {}).items()}
             if None in objects.values():
                 return None
-            options["custom_objects"] = objects
+            options |= {"custom_objects": objects, "open_time": source.open_time}
     path = os.path.abspath(source.path)
     return {"kind": type(source).__name__, "path": path, "shown": os.fspath(source.path), "options": options}
 

@@ -12,6 +12,7 @@ from converter.importers.keras import keras2, keras3
 from converter.importers.keras.cudnn import runs_anywhere
 from converter.importers.keras.precision import check_precision, in_float32
 from converter.importers.keras.reopening import cannot_open, check_equal, with_inputs
+from converter.importers.source import STARTS_FROM_ZERO
 from converter.importers.tf_function import FlatFunction, flatten_function, identifier
 from converter.ir import Names, Shape
 
@@ -63,11 +64,7 @@ def from_keras_model(model: Any, *, call: Call | None = None) -> FlatFunction:
     family = keras3 if is_keras3 else keras2
     precision = check_precision(model)
     call = call or (_call_of_keras3(model) if is_keras3 else _call_of_keras2(model))
-    notes = tuple(
-        f"{layer.name} is stateful: without state='explicit' it starts from zero at every invoke"
-        for layer in family.recurrent_layers(model)
-        if layer.stateful
-    )
+    notes = tuple(f"{layer.name} {STARTS_FROM_ZERO}" for layer in family.recurrent_layers(model) if layer.stateful)
     with in_float32(model, is_keras3=is_keras3):
         with family.tracing(model, marked=False):
             plain = _traced(model, call)

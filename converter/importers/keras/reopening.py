@@ -26,11 +26,23 @@ def with_inputs(model: Any, shapes: Sequence[Shape], inputs: Sequence[tuple[str,
         for shape, (name, spec) in zip(shapes, inputs, strict=True)
     ]
     try:
-        twin = library.models.clone_model(model, input_tensors=given[0] if len(given) == 1 else given)
+        tensors = given[0] if len(given) == 1 else given
+        twin = library.models.clone_model(model, input_tensors=tensors, clone_function=_clone)
         twin.set_weights(model.get_weights())
     except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError, ValueError) as error:
         raise cannot_open(model.name, error) from error
     return twin
+
+
+def _clone(layer: Any) -> Any:
+    """Return a copy of a layer without its weights; a Reshape that names its first size leaves it open."""
+    config = layer.get_config()
+    target = config.get("target_shape")
+    if type(layer).__name__ == "Reshape" and target and target[0] != -1:
+        rest = tuple(layer.output.shape)[2:]
+        if None not in rest:
+            config["target_shape"] = (-1, *rest)
+    return type(layer).from_config(config)
 
 
 def cannot_open(name: str, error: Exception) -> SourceError:
@@ -43,12 +55,16 @@ def cannot_open(name: str, error: Exception) -> SourceError:
 
 
 def check_equal(model: FlatFunction, opened: FlatFunction) -> None:
-    """Raise SourceError unless two models compute the same at the sizes that the first one fixes."""
+    """Raise SourceError unless two models compute the same at the sizes that the first one fixes.
+
+    The second one must run where those that it opens are twice as large, too.
+    """
     import tensorflow as tf
 
     inputs = _examples(model)
     try:
         before, after = model(inputs), opened(inputs)
+        opened({name: _longer(inputs[name], shape) for name, shape, _ in opened.input_types()})
     except (ValueError, tf.errors.OpError) as error:
         raise cannot_open(model.name, error) from error
     for (name, wanted), found in zip(before.items(), after.values(), strict=True):
@@ -58,6 +74,11 @@ def check_equal(model: FlatFunction, opened: FlatFunction) -> None:
                 f"{model.name}: cannot open the size in input_shapes (--input-shapes): the model then computes "
                 f"another {name}; keep that size"
             )
+
+
+def _longer(array: Array, shape: Shape) -> Array:
+    """Return an array of twice the size where ``shape`` is open."""
+    return np.tile(array, [2 if size is None else 1 for size in shape])
 
 
 def _examples(model: FlatFunction) -> dict[str, Array]:
