@@ -21,7 +21,7 @@ _HEAD = 1 << 12
 SIGNATURE_KEY = "serving_default"
 """The key of the signature of a converted model."""
 
-STARTS_FROM_ZERO = "is stateful: without state='explicit' it starts from zero at every invoke"
+STARTS_FROM_ZERO = "is stateful: without state='streaming' or 'explicit' it starts from zero at every invoke"
 """How a note ends that is true of stateless models only."""
 
 SAVED_MODEL = "saved_model"

@@ -30,7 +30,7 @@ def compiled(network: Network, state: str) -> Converted | None:
     """Compile a network, or see that it is refused as stated."""
     source = network.program()
     if network.is_reversed and state == "explicit":
-        assert compile_program(source, ConvertOptions.parse(state=state)).report.chunks is None
+        assert compile_program(source, options(network, state)).report.chunks is None
         return None
     if network.refusals:
         with pytest.raises(ConversionError) as refused:
