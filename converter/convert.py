@@ -44,7 +44,7 @@ from converter.passes.stream_layers import runs_backwards, with_main
 from converter.raising.fused_notes import fused_notes
 from converter.raising.refusals import is_about_loops, refuse_custom_op
 from converter.report import LoweringRecord, Report
-from converter.sources import AnySource, KerasFile, KerasModel, as_source
+from converter.sources import AnySource, as_source
 from converter.targets import LIMITS, Target, target_rejections
 
 DESCRIPTION = "Converted by tflite-rnn"
@@ -71,17 +71,8 @@ def compile_source(source: object, options: ConvertOptions = DEFAULTS) -> Conver
 
     Raises SourceError if it cannot be read; ConversionError if something in it has no exact lowering.
     """
-    typed = as_source_for(source, options)
+    typed = as_source(source)
     return compile_opened(open_source(typed), with_steps_of(typed, options))
-
-
-def as_source_for(given: object, options: ConvertOptions) -> AnySource:
-    """Return the source of `as_source`; one of Keras that is to run on chunks of any size with its time open."""
-    source = as_source(given)
-    on_chunks = options.policy is not StatePolicy.STATELESS and LIMITS[options.target].dynamic
-    if isinstance(source, KerasFile | KerasModel) and on_chunks:
-        return replace(source, open_time=True)
-    return source
 
 
 def with_steps_of(source: AnySource, options: ConvertOptions) -> ConvertOptions:

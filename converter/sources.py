@@ -130,8 +130,8 @@ class KerasModel:
     """A live model of Keras 3 or tf_keras, at inference.
 
     ``input_shapes`` and ``max_steps`` as for `SavedModel`. With ``open_time`` the second axis of the inputs is
-    open where the layers allow it, if ``input_shapes`` says nothing else; `convert` does that for a model that is
-    to run on chunks. Raises OptionError if it is not a model, or an option has another form.
+    open where the layers allow it, if ``input_shapes`` says nothing else: for a model that is to run on chunks.
+    Raises OptionError if it is not a model, or an option has another form.
     """
 
     model: Any

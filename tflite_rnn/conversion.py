@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from converter.convert import Converted, as_source_for, compile_opened, compile_source, with_steps_of
+from converter.convert import Converted, compile_opened, compile_source, with_steps_of
 from converter.errors import OptionError
 from converter.options import AUTO, ConvertOptions
+from converter.sources import as_source
 from tflite_rnn.isolation import FileSource, Limits, can_isolate, isolated
 from tflite_rnn.isolation.limits import DEFAULT_MEMORY, DEFAULT_TIMEOUT
 from tflite_rnn.verification import verified
@@ -89,7 +90,7 @@ def convert(
 
 
 def _compiled(given: Any, options: ConvertOptions, limits: Limits) -> Converted:
-    source = as_source_for(given, options)
+    source = as_source(given)
     options = with_steps_of(source, options)
     if isinstance(source, FileSource) and can_isolate(source):
         with isolated(source, limits) as opened:
