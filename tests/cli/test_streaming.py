@@ -37,7 +37,7 @@ def stateful(x: Any) -> Any:
 @pytest.mark.runtime
 @pytest.mark.parametrize(
     ("build", "time", "options"),
-    [(keywords, None, []), (keywords, 40, []), (speech, None, ["--lookahead", "delay"]), (stateful, None, [])],
+    [(keywords, None, []), (speech, None, ["--lookahead", "delay"]), (stateful, None, [])],
 )
 def test_a_keras_file_runs_on_chunks(
     build: Callable[[Any], Any], time: int | None, options: list[str], tmp_path: Path
